@@ -1,0 +1,44 @@
+"""What every test stands on: a fixed environment, servers on first use, reproducible examples."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from support import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The default run is the gate of every change, so it tries the same examples each time: a change
+# is refused for what it does, never for the luck of the draw. Luck is the work of `deep`, which
+# draws many and new ones, and prints what repeats a failure. No deadline in either: on a machine
+# that is busy with other workers, slow is not wrong.
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=100, print_blob=True)
+settings.register_profile(
+    "deep",
+    deadline=None,
+    max_examples=5_000,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("COUNTERFOIL_TEST_EXAMPLES", "ci"))
+
+# A developer's own COUNTERFOIL_DATABASE must be out of every test's reach.
+for _name in [name for name in os.environ if name.startswith("COUNTERFOIL_")]:
+    if not _name.startswith("COUNTERFOIL_TEST_"):
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of an empty PostgreSQL database that this worker shares with no other."""
+    if server := os.environ.get("COUNTERFOIL_TEST_POSTGRES_URL"):
+        with postgres.database(server) as url:
+            yield url
+    else:
+        with postgres.cluster() as url:
+            yield url
