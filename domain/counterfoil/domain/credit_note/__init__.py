@@ -1,0 +1,1 @@
+"""The credit note: a numbered document that corrects a finalized invoice."""

@@ -1,0 +1,1 @@
+"""The invoice: its facts, its state, its commands and what it decides."""

@@ -1,0 +1,153 @@
+"""What the domain asks of the world. Each port has one suite of tests that every adapter passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from counterfoil.domain.envelope import Actor, Recorded
+from counterfoil.domain.money import Money
+from counterfoil.domain.value import Event
+
+# Aware, in UTC. Whoever needs the time is given a clock; the domain gets times in commands.
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who asked for an append, when, and by which command."""
+
+    recorded_at: datetime
+    actor: Actor
+    command_id: str
+    causation_id: str | None = None
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream as a unit of work read it: its facts, how many they are, and its last hash."""
+
+    name: str
+    facts: Sequence[Event]
+    version: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """New facts that were decided on a stream as it was read."""
+
+    to: Stream
+    facts: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a command id was used for: which command, and which version of what was its answer."""
+
+    fingerprint: bytes
+    stream: str
+    version: int
+
+
+class Transaction(Protocol):
+    """One unit of work of one tenant: all of it is stored, or none. It appends once, last."""
+
+    def claimed(self, command_id: str) -> Claim | None:
+        """The claim of this command id, if the command was obeyed before."""
+
+    def lock(self, stream: str) -> None:
+        """Let no other unit of work that locks this stream past here until this one ends."""
+
+    def read(self, stream: str) -> Stream:
+        """All facts of a stream; one that does not exist has none."""
+
+    def ends(self, stream: str) -> Stream:
+        """A stream with its first and its last fact only, for decisions that read no other."""
+
+    def append(self, appends: Sequence[Append], origin: Origin, claim: Claim | None) -> None:
+        """Store facts and the claim of their command; `Conflict` when a version is taken."""
+
+
+class EventLog(Protocol):
+    """The append-only store. Positions rise in the order in which facts become visible."""
+
+    def transaction(self, tenant: str) -> AbstractContextManager[Transaction]:
+        """Begin a unit of work; an exception undoes it."""
+
+    def read(
+        self, tenant: str, stream: str, *, upto: int | None = None
+    ) -> Sequence[Recorded[Event]]:
+        """The facts of a stream with their envelopes, as far as version `upto`."""
+
+    def since(self, position: int, *, limit: int) -> Sequence[Recorded[Event]]:
+        """The next facts of all tenants and streams after a position, in order."""
+
+    def close(self) -> None:
+        """Give back every connection."""
+
+
+class PdfEngine(Protocol):
+    """HTML in, PDF out; `PdfDisabled`, `EngineUnavailable` or `RenderFailed` otherwise."""
+
+    def render(self, html: str, options: Mapping[str, str]) -> bytes:
+        """The document as PDF bytes: the same for the same input."""
+
+
+class DocumentStore(Protocol):
+    """Where stored documents are kept."""
+
+    def put(self, key: str, content: bytes, content_type: str) -> bool:
+        """Store under a key; whether anything was kept."""
+
+    def get(self, key: str) -> bytes:
+        """What is stored under a key; `ObjectNotFound` if nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The processor has the money."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsAction:
+    """The payer must confirm; `client_secret` is for them alone and is never stored."""
+
+    intent: str
+    client_secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The processor refuses."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The processor does not know yet; ask again with `retrieve`."""
+
+
+Outcome = Succeeded | NeedsAction | Declined | Pending
+
+
+class Processor(Protocol):
+    """Who moves money. Never called inside a transaction, nor for a refused command."""
+
+    def charge(self, amount: Money, payment_method: str, *, idempotency_key: str) -> Outcome:
+        """Take money; the same key never takes it twice."""
+
+    def retrieve(self, idempotency_key: str) -> Outcome | None:
+        """What became of a charge, or None if the processor never heard of it."""
+
+    def refund(self, reference: str, amount: Money, *, idempotency_key: str) -> Outcome:
+        """Give money back; the same key never gives it twice."""
