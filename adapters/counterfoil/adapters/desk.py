@@ -1,0 +1,148 @@
+"""The one way from a request to stored facts: claim, load, decide, append, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from pydantic_core import to_json
+
+from counterfoil.adapters.acting import current_actor
+from counterfoil.adapters.ids import IdFactory
+from counterfoil.domain.errors import Conflict, Malformed
+from counterfoil.domain.ports import (
+    Append,
+    Claim,
+    Clock,
+    EventLog,
+    Origin,
+    Stream,
+    Transaction,
+)
+
+ATTEMPTS_MAX = 10
+
+
+class Call(TypedDict, total=False):
+    """What every write may be told: `command_id` makes a repeat of it harmless for ever,
+    `expected_version` refuses to decide on anything newer than the caller saw.
+    """
+
+    command_id: str | None
+    expected_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked, by name and arguments."""
+
+    name: str
+    arguments: Mapping[str, object]
+    call: Call
+
+    @property
+    def command_id(self) -> str | None:
+        """The caller's own id of this request."""
+        return self.call.get("command_id")
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Tells another request under the same command id from a repeat of this one."""
+        return hashlib.sha256(to_json([self.name, self.arguments])).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """New facts, and the stream whose state is the answer."""
+
+    appends: Sequence[Append]
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A stream as it was right after the request was obeyed."""
+
+    stream: str
+    version: int
+
+
+class Desk:
+    """Takes the requests of one tenant."""
+
+    def __init__(self, log: EventLog, tenant: str, clock: Clock, ids: IdFactory) -> None:
+        self._log = log
+        self._tenant = tenant
+        self._clock = clock
+        self._ids = ids
+
+    def obey(self, request: Request, decide: Callable[[Transaction], Decided]) -> Answer:
+        """Store what is decided, once; a repeat of an obeyed request gets the first answer.
+
+        When somebody else wrote first, load and decide again, a bounded number of times.
+        """
+        for attempt in range(1, ATTEMPTS_MAX):
+            try:
+                return self._once(request, decide)
+            except VersionDiffers:
+                raise
+            except Conflict:
+                # Spread out those who collided, or they collide again.
+                time.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311  (no secret)
+        return self._once(request, decide)
+
+    def _once(self, request: Request, decide: Callable[[Transaction], Decided]) -> Answer:
+        with self._log.transaction(self._tenant) as transaction:
+            if request.command_id is not None:
+                claim = transaction.claimed(request.command_id)
+                if claim is not None:
+                    return _first_answer(claim, request)
+            decided = decide(transaction)
+            answer = _answer(decided, transaction)
+            transaction.append(decided.appends, self._origin(request), _claim(request, answer))
+            return answer
+
+    def _origin(self, request: Request) -> Origin:
+        now = self._clock()
+        return Origin(
+            recorded_at=now,
+            actor=current_actor(),
+            command_id=request.command_id or self._ids("cmd", now),
+        )
+
+
+class VersionDiffers(Conflict):
+    """The caller expected another version; deciding again would not change that."""
+
+
+def expect(stream: Stream, call: Call) -> None:
+    """Hold the caller's `expected_version`, if there is one."""
+    version = call.get("expected_version")
+    if version is not None and stream.version != version:
+        raise VersionDiffers(
+            f"{stream.name} is at version {stream.version}, expected was {version}: "
+            "load it again and decide again"
+        )
+
+
+def _first_answer(claim: Claim, request: Request) -> Answer:
+    if claim.fingerprint != request.fingerprint:
+        raise Malformed("command_id", "was used for another command before; choose a new one")
+    return Answer(claim.stream, claim.version)
+
+
+def _answer(decided: Decided, transaction: Transaction) -> Answer:
+    for append in decided.appends:
+        if append.to.name == decided.answer:
+            return Answer(decided.answer, append.to.version + len(append.facts))
+    return Answer(decided.answer, transaction.read(decided.answer).version)
+
+
+def _claim(request: Request, answer: Answer) -> Claim | None:
+    if request.command_id is None:
+        return None
+    return Claim(request.fingerprint, answer.stream, answer.version)

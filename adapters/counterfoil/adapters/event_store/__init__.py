@@ -1,0 +1,1 @@
+"""The append-only store, on the recorders of the `eventsourcing` library."""

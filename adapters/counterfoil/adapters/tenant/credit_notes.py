@@ -1,0 +1,145 @@
+"""A tenant's credit notes: corrections of finalized invoices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Unpack
+
+from counterfoil.adapters.desk import Answer, Call, Decided, Request, expect
+from counterfoil.adapters.tenant.office import (
+    AmountGiven,
+    Office,
+    credit_note_of,
+    existing,
+    made,
+)
+from counterfoil.domain.credit_note import decisions as credit_notes
+from counterfoil.domain.crediting import CreditLine
+from counterfoil.domain.errors import Malformed, NotFound
+from counterfoil.domain.invoice import commands, decisions, state
+from counterfoil.domain.invoice.events import CreditApplied, InvoiceEvent
+from counterfoil.domain.numbering import DocumentKind
+from counterfoil.domain.ports import Append, Transaction
+from counterfoil.domain.value import LARGEST, CreditNoteId
+from counterfoil.projections.credit_note import CreditNote
+
+
+class CreditNotes(Office):
+    """Writes on credit notes."""
+
+    def issue_credit_note(
+        self,
+        invoice: str,
+        *,
+        lines: Sequence[CreditLine] | None = None,
+        amount: AmountGiven | None = None,
+        refund: AmountGiven | None = None,
+        customer_credit: AmountGiven | None = None,
+        out_of_band: AmountGiven | None = None,
+        reason: str | None = None,
+        issued_on: date | None = None,
+        id: str | None = None,
+        **call: Unpack[Call],
+    ) -> CreditNote:
+        """Correct a finalized invoice: by lines, by an amount with tax, or all that is left.
+
+        First it lowers what is still due. What exceeds that goes to `refund`, `customer_credit`
+        and `out_of_band`, which must add up to it; unsaid, all of it is customer credit.
+        """
+        if id is not None and not id.startswith("cn_"):
+            raise Malformed("id", "must start with cn_")
+        split = {"refund": refund, "customer_credit": customer_credit, "out_of_band": out_of_band}
+        what = {"lines": None if lines is None else tuple(lines), "amount": amount, **split}
+        said = {"invoice": invoice, "id": id, "reason": reason, "issued_on": issued_on, **what}
+        note_id = CreditNoteId(id or self._new("cn"))
+
+        apply = made(commands.ApplyCredit, credit_note=note_id, **what)
+
+        def decide(transaction: Transaction) -> Decided:
+            stream = transaction.read(invoice)
+            expect(stream, call)
+            current = existing(stream)
+            facts = decisions.decide(apply, current)
+            issued, applied = _credited(current, facts)
+            seller, on = issued.document.seller, issued_on or self._today()
+            numbers, assigned = self._take_number(
+                transaction, DocumentKind.CREDIT_NOTE, seller, note_id, on
+            )
+            issue = credit_notes.document(
+                applied,
+                issued,
+                number=assigned.number,
+                series=numbers.to.name,
+                issued_on=on,
+                reason=reason,
+            )
+            note = transaction.read(note_id)
+            document = credit_notes.decide(issue, credit_note_of(note))
+            return Decided([numbers, Append(stream, facts), Append(note, document)], note_id)
+
+        answer = self._desk.obey(Request("issue_credit_note", said, call), decide)
+        return self._credit_note(answer)
+
+    def preview_credit_note(
+        self,
+        invoice: str,
+        *,
+        lines: Sequence[CreditLine] | None = None,
+        amount: AmountGiven | None = None,
+        refund: AmountGiven | None = None,
+        customer_credit: AmountGiven | None = None,
+        out_of_band: AmountGiven | None = None,
+    ) -> CreditApplied:
+        """What issuing this credit note would come to; nothing is stored and no number is used."""
+        apply = made(
+            commands.ApplyCredit,
+            credit_note="cn_preview",
+            lines=None if lines is None else tuple(lines),
+            amount=amount,
+            refund=refund,
+            customer_credit=customer_credit,
+            out_of_band=out_of_band,
+        )
+        history = self._history(Answer(invoice, LARGEST))
+        current = state.fold(recorded.fact for recorded in history)
+        if current is None:
+            raise NotFound("invoice", invoice)
+        return _credited(current, decisions.decide(apply, current))[1]
+
+    def void_credit_note(
+        self,
+        credit_note: str,
+        *,
+        reason: str | None = None,
+        **call: Unpack[Call],
+    ) -> CreditNote:
+        """Withdraw a credit note while its invoice is not paid; its number stays used."""
+
+        def decide(transaction: Transaction) -> Decided:
+            note = transaction.read(credit_note)
+            expect(note, call)
+            issued = credit_note_of(note)
+            void = credit_notes.VoidCreditNote(reason=reason)
+            voided = credit_notes.decide(void, issued)
+            if issued is None or not voided:
+                return Decided([], credit_note)
+            stream = transaction.read(issued.document.invoice)
+            withdraw = commands.WithdrawCredit(credit_note=CreditNoteId(credit_note))
+            facts = decisions.decide(withdraw, existing(stream))
+            return Decided([Append(note, voided), Append(stream, facts)], credit_note)
+
+        said = {"credit_note": credit_note, "reason": reason}
+        answer = self._desk.obey(Request("void_credit_note", said, call), decide)
+        return self._credit_note(answer)
+
+
+def _credited(
+    current: state.Invoice, facts: Sequence[InvoiceEvent]
+) -> tuple[state.Issued, CreditApplied]:
+    """What crediting decided; it refuses whatever is not finalized."""
+    match current, facts:
+        case state.Issued(), (CreditApplied() as applied, *_):
+            return current, applied
+        case _:
+            raise AssertionError(facts)

@@ -1,0 +1,107 @@
+"""The front door: open a billing, take a tenant, write and read its invoices.
+
+The one file that knows every concrete class behind the ports.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from counterfoil.adapters.acting import actor
+from counterfoil.adapters.event_store.sqlite import SQLiteLog
+from counterfoil.adapters.ids import IdFactory, new_id
+from counterfoil.adapters.tenant import House, Tenant
+from counterfoil.domain.errors import Malformed
+from counterfoil.domain.numbering import DocumentKind, Numbering
+from counterfoil.domain.party import Seller
+from counterfoil.domain.ports import Clock, EventLog
+from counterfoil.projections.credit_note import CreditNote
+from counterfoil.projections.invoice import Invoice, InvoiceLine
+
+__all__ = ["Billing", "CreditNote", "Invoice", "InvoiceLine", "Tenant", "actor"]
+
+NUMBERING: Mapping[DocumentKind, Numbering] = {
+    DocumentKind.INVOICE: Numbering(format="INV-{year}-{number:04d}"),
+    DocumentKind.CREDIT_NOTE: Numbering(format="CN-{year}-{number:04d}"),
+}
+
+
+def utc_now() -> datetime:
+    """The time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Billing:
+    """An open database and what is the same for all its tenants. Also a context manager."""
+
+    def __init__(self, log: EventLog, house: House) -> None:
+        self._log = log
+        self._house = house
+
+    @classmethod
+    def open(
+        cls,
+        database: str | Path,
+        *,
+        seller: Seller | None = None,
+        invoice_numbering: Numbering = NUMBERING[DocumentKind.INVOICE],
+        credit_note_numbering: Numbering = NUMBERING[DocumentKind.CREDIT_NOTE],
+        timezone: str = "UTC",
+        clock: Clock = utc_now,
+        ids: IdFactory = new_id,
+    ) -> Self:
+        """Open a database: a path is an SQLite file, made if need be; `:memory:` keeps nothing.
+
+        `timezone` says on which day an invoice is issued that is finalized now.
+        """
+        log = SQLiteLog(str(database))
+        numbering = {
+            DocumentKind.INVOICE: invoice_numbering,
+            DocumentKind.CREDIT_NOTE: credit_note_numbering,
+        }
+        return cls(log, House(log, clock, ids, seller, numbering, _zone(timezone)))
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Open what COUNTERFOIL_DATABASE names, with COUNTERFOIL_TIMEZONE if that is set."""
+        database = os.environ.get("COUNTERFOIL_DATABASE")
+        if not database:
+            raise Malformed("COUNTERFOIL_DATABASE", "is not set: name an SQLite file")
+        return cls.open(database, timezone=os.environ.get("COUNTERFOIL_TIMEZONE", "UTC"))
+
+    def tenant(self, name: str) -> Tenant:
+        """The invoices of one tenant; a name is enough to make one."""
+        return Tenant(self._house, name)
+
+    @property
+    def log(self) -> EventLog:
+        """The facts themselves, for those who read history."""
+        return self._log
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise Malformed("timezone", "must be an IANA name such as Europe/Berlin") from None

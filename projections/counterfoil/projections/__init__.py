@@ -1,0 +1,1 @@
+"""Facts → read models. Nothing here decides anything."""

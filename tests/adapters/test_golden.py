@@ -1,0 +1,30 @@
+"""Can every fact that was ever stored still be read, and is it still written the same way?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from counterfoil.adapters.event_store.codec import KINDS, Codec
+from counterfoil.domain.value import Event
+from golden_facts import FACTS
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def test_every_fact_has_an_example() -> None:
+    assert {type(fact) for fact in FACTS} == set(KINDS)
+    assert len({kind.stored_as for kind in KINDS}) == len(KINDS)
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.stored_as)
+def test_a_fact_is_written_as_its_golden_bytes(fact: Event) -> None:
+    written = (GOLDEN / f"{fact.stored_as}.json").read_bytes()
+    assert Codec().encode(fact) + b"\n" == written
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+def test_golden_bytes_of_every_version_are_read(path: Path) -> None:
+    fact = Codec().decode(path.stem, path.read_bytes(), stream="golden", position=1)
+    assert fact in FACTS
