@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +21,7 @@ from counterfoil.domain import (
     Tax,
 )
 from counterfoil.domain.errors import Conflict, Malformed, NotFound, Rejected
+from support import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,9 +49,19 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield str(tmp_path / "log.db")
+        return
+    with postgres.database(request.getfixturevalue("postgres_url")) as url:
+        Billing.init(url)
+        yield url
+
+
 @pytest.fixture
-def billing(clock: Clock) -> Iterator[Billing]:
-    with Billing.open(":memory:", seller=Seller(name="Northwind"), clock=clock) as opened:
+def billing(database: str, clock: Clock) -> Iterator[Billing]:
+    with Billing.open(database, seller=Seller(name="Northwind"), clock=clock) as opened:
         yield opened
 
 
@@ -301,38 +312,30 @@ def test_an_actor_of_an_unknown_kind_is_malformed() -> None:
         pass
 
 
-def test_two_payments_at_once_are_both_kept(tmp_path: Path) -> None:
-    with Billing.open(tmp_path / "log.db", seller=Seller(name="Northwind")) as billing:
-        acme = billing.tenant("acme")
-        invoice = finalized(acme)
-        threads = [
-            Thread(target=acme.record_payment, args=(invoice.id,), kwargs={"amount": "10.00"})
-            for _ in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert acme.get_invoice(invoice.id).amount_paid == 8000
+def at_once(count: int, ask: Callable[[], Invoice]) -> list[Invoice]:
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda _: ask(), range(count)))
 
 
-def test_one_command_id_sent_eight_times_at_once_has_one_effect(tmp_path: Path) -> None:
-    with Billing.open(tmp_path / "log.db", seller=Seller(name="Northwind")) as billing:
-        acme = billing.tenant("acme")
-        invoice = finalized(acme)
-        answers: list[Invoice] = []
+def test_two_payments_at_once_are_both_kept(acme: Tenant) -> None:
+    invoice = finalized(acme)
+    at_once(8, lambda: acme.record_payment(invoice.id, amount="10.00"))
+    assert acme.get_invoice(invoice.id).amount_paid == 8000
 
-        def pay() -> None:
-            answers.append(acme.record_payment(invoice.id, amount="10.00", command_id="once"))
 
-        threads = [Thread(target=pay) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(answers) == 8
-        assert all(answer == answers[0] for answer in answers)
-        assert acme.get_invoice(invoice.id).amount_paid == 1000
+def test_one_command_id_sent_eight_times_at_once_has_one_effect(acme: Tenant) -> None:
+    invoice = finalized(acme)
+    answers = at_once(8, lambda: acme.record_payment(invoice.id, amount="10.00", command_id="once"))
+    assert all(answer == answers[0] for answer in answers)
+    assert acme.get_invoice(invoice.id).amount_paid == 1000
+
+
+def test_finalizing_at_once_leaves_no_gap(acme: Tenant) -> None:
+    drafts = iter([draft(acme).id for _ in range(16)])
+    invoices = at_once(16, lambda: acme.finalize_invoice(next(drafts)))
+    assert sorted(str(invoice.number) for invoice in invoices) == [
+        f"INV-2026-{place:04d}" for place in range(1, 17)
+    ]
 
 
 def test_the_database_is_named_by_the_environment(

@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from counterfoil.adapters.acting import actor
+from counterfoil.adapters.audit import Audit
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.adapters.ids import IdFactory, new_id
 from counterfoil.adapters.tenant import House, Tenant
-from counterfoil.domain.errors import Malformed
+from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.domain.numbering import DocumentKind, Numbering
 from counterfoil.domain.party import Seller
-from counterfoil.domain.ports import Clock, EventLog
+from counterfoil.domain.ports import Clock
 from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.invoice import Invoice, InvoiceLine
+
+if TYPE_CHECKING:
+    from counterfoil.adapters.event_store.postgres import PostgresLog
 
 __all__ = ["Billing", "CreditNote", "Invoice", "InvoiceLine", "Tenant", "actor"]
 
@@ -40,9 +45,10 @@ def utc_now() -> datetime:
 class Billing:
     """An open database and what is the same for all its tenants. Also a context manager."""
 
-    def __init__(self, log: EventLog, house: House) -> None:
+    def __init__(self, log: SQLiteLog | PostgresLog, house: House) -> None:
         self._log = log
         self._house = house
+        self.audit = Audit(log)
 
     @classmethod
     def open(
@@ -56,23 +62,32 @@ class Billing:
         clock: Clock = utc_now,
         ids: IdFactory = new_id,
     ) -> Self:
-        """Open a database: a path is an SQLite file, made if need be; `:memory:` keeps nothing.
+        """Open a database: a path is an SQLite file, made if need be; `:memory:` keeps nothing;
+        `postgresql://…` is a server, whose schema `Billing.init` made.
 
         `timezone` says on which day an invoice is issued that is finalized now.
         """
-        log = SQLiteLog(str(database))
+        log = _log(str(database))
         numbering = {
             DocumentKind.INVOICE: invoice_numbering,
             DocumentKind.CREDIT_NOTE: credit_note_numbering,
         }
         return cls(log, House(log, clock, ids, seller, numbering, _zone(timezone)))
 
+    @staticmethod
+    def init(database: str | Path) -> None:
+        """Make the schema of a database, or bring it up to date; twice or two at once is fine."""
+        with closing(_unchecked(str(database))) as log:
+            log.migrate()
+
     @classmethod
     def from_env(cls) -> Self:
         """Open what COUNTERFOIL_DATABASE names, with COUNTERFOIL_TIMEZONE if that is set."""
         database = os.environ.get("COUNTERFOIL_DATABASE")
         if not database:
-            raise Malformed("COUNTERFOIL_DATABASE", "is not set: name an SQLite file")
+            raise Malformed(
+                "COUNTERFOIL_DATABASE", "is not set: name an SQLite file or a postgresql:// address"
+            )
         return cls.open(database, timezone=os.environ.get("COUNTERFOIL_TIMEZONE", "UTC"))
 
     def tenant(self, name: str) -> Tenant:
@@ -80,7 +95,7 @@ class Billing:
         return Tenant(self._house, name)
 
     @property
-    def log(self) -> EventLog:
+    def log(self) -> SQLiteLog | PostgresLog:
         """The facts themselves, for those who read history."""
         return self._log
 
@@ -98,6 +113,29 @@ class Billing:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _log(database: str) -> SQLiteLog | PostgresLog:
+    log = _unchecked(database)
+    if not isinstance(log, SQLiteLog):
+        try:
+            log.hold_schema()
+        except CounterfoilError:
+            log.close()
+            raise
+    return log
+
+
+def _unchecked(database: str) -> SQLiteLog | PostgresLog:
+    if not database.startswith(("postgresql://", "postgres://")):
+        return SQLiteLog(database)
+    try:
+        from counterfoil.adapters.event_store.postgres import PostgresLog
+    except ImportError:
+        raise Malformed(
+            "database", "needs the extra for PostgreSQL: pip install 'counterfoil[postgres]'"
+        ) from None
+    return PostgresLog(database)
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from counterfoil.adapters.event_store.migrations import SchemaTooNew, migrations
-from counterfoil.adapters.event_store.sqlite import AppendOnly, SQLiteLog
+from counterfoil.adapters.event_store.errors import AppendOnly, SchemaTooNew
+from counterfoil.adapters.event_store.schema import migrations
+from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.billing import Billing
 from counterfoil.domain import Customer, NewLine, Seller, Tax
 from counterfoil.domain.errors import CorruptHistory, Unavailable

@@ -1,28 +1,55 @@
-"""Who acts: said once around a block, recorded with every fact that comes of it."""
+"""Who acts, and why: said once around a block, recorded with every fact that comes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from counterfoil.domain.envelope import Actor, ActorType
 
-SYSTEM = Actor(type=ActorType.SYSTEM, id="system")
-_ACTOR: ContextVar[Actor] = ContextVar("actor", default=SYSTEM)
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """An actor, what caused them to act, and what belongs together with it."""
+
+    actor: Actor
+    cause: str | None
+    correlation: str | None
+
+
+_NOBODY = Acting(Actor(type=ActorType.SYSTEM, id="system"), None, None)
+_ACTING: ContextVar[Acting] = ContextVar("acting", default=_NOBODY)
 
 
 @contextmanager
-def actor(type: ActorType | str, id: str) -> Iterator[Actor]:
-    """Let what is done inside the block be done by this actor."""
-    acting = Actor(type=type, id=id)
-    token = _ACTOR.set(acting)
+def actor(
+    type: ActorType | str, id: str, *, cause: str | None = None, correlation: str | None = None
+) -> Iterator[Actor]:
+    """Let what is done inside the block be done by this actor.
+
+    `cause` is the event or request that led to it; `correlation` ties together all that one
+    request did, and is the id of the active trace unless it is given.
+    """
+    acting = Acting(Actor(type=type, id=id), cause, correlation)
+    token = _ACTING.set(acting)
     try:
-        yield acting
+        yield acting.actor
     finally:
-        _ACTOR.reset(token)
+        _ACTING.reset(token)
 
 
-def current_actor() -> Actor:
-    """Who acts now; the system itself, when nobody was named."""
-    return _ACTOR.get()
+def current() -> Acting:
+    """Who acts now, and why; the system itself, when nobody was named."""
+    return _ACTING.get()
+
+
+def current_trace() -> str | None:
+    """The id of the active OpenTelemetry trace, where that library is used at all."""
+    try:
+        from opentelemetry import trace
+    except ImportError:
+        return None
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else None

@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from pydantic_core import to_json
 
-from counterfoil.adapters.acting import current_actor
+from counterfoil.adapters.acting import current, current_trace
 from counterfoil.adapters.ids import IdFactory
 from counterfoil.domain.errors import Conflict, Malformed
 from counterfoil.domain.ports import (
@@ -107,11 +107,13 @@ class Desk:
             return answer
 
     def _origin(self, request: Request) -> Origin:
-        now = self._clock()
+        now, acting = self._clock(), current()
         return Origin(
             recorded_at=now,
-            actor=current_actor(),
+            actor=acting.actor,
             command_id=request.command_id or self._ids("cmd", now),
+            causation_id=acting.cause,
+            correlation_id=acting.correlation or current_trace(),
         )
 
 

@@ -55,19 +55,26 @@ class Claim:
 
 
 class Transaction(Protocol):
-    """One unit of work of one tenant: all of it is stored, or none. It appends once, last."""
+    """One unit of work of one tenant. It ends with its one append: all of that is stored, or none.
+
+    A unit of work that does not append, or is left by an exception before, changes nothing.
+    """
 
     def claimed(self, command_id: str) -> Claim | None:
         """The claim of this command id, if the command was obeyed before."""
 
-    def lock(self, stream: str) -> None:
-        """Let no other unit of work that locks this stream past here until this one ends."""
-
     def read(self, stream: str) -> Stream:
         """All facts of a stream; one that does not exist has none."""
 
-    def ends(self, stream: str) -> Stream:
-        """A stream with its first and its last fact only, for decisions that read no other."""
+    def head(self, stream: str) -> Stream:
+        """A stream without its facts: its version and its last hash."""
+
+    def take(self, stream: str) -> Stream:
+        """A stream with its first and its last fact only, held until this unit of work ends.
+
+        For streams that everybody writes to: whoever takes the stream next waits, and then reads
+        what this unit of work has stored.
+        """
 
     def append(self, appends: Sequence[Append], origin: Origin, claim: Claim | None) -> None:
         """Store facts and the claim of their command; `Conflict` when a version is taken."""

@@ -73,12 +73,11 @@ class Office:
     ) -> tuple[Append, NumberAssigned]:
         """The next number of the series that a document of this date belongs to.
 
-        The series is locked until the end of the unit of work: who waits gets the number after.
+        The series is held until the end of the unit of work: who waits gets the number after.
         """
         opening = series_decisions.opening(self._house.numbering[kind], kind, seller.id, on)
         name = f"series:{opening.series.series}"
-        transaction.lock(name)
-        stream = transaction.ends(name)
+        stream = transaction.take(name)
         series = series_state.fold(cast("Sequence[SeriesEvent]", stream.facts))
         opened = series_decisions.decide(opening, series)
         assign = series_decisions.AssignNumber(document=document, issued_on=on)

@@ -3,7 +3,7 @@ CREATE TABLE facts (
     position       INTEGER PRIMARY KEY,
     tenant         TEXT    NOT NULL,
     stream         TEXT    NOT NULL,
-    version        INTEGER NOT NULL CHECK (version > 0),
+    version        INTEGER NOT NULL CHECK (version >= 0),
     type           TEXT    NOT NULL,
     body           BLOB    NOT NULL,
     recorded_at    INTEGER NOT NULL,  -- microseconds since 1970, UTC
@@ -40,8 +40,9 @@ BEGIN SELECT RAISE(ABORT, 'claims are append-only: they are not deleted'); END;
 
 -- REPLACE would delete a row without asking the triggers above. Versions have no gaps either.
 CREATE TRIGGER facts_are_added_in_order BEFORE INSERT ON facts
-WHEN NEW.version <> 1 + (
-    SELECT coalesce(max(version), 0) FROM facts WHERE tenant = NEW.tenant AND stream = NEW.stream
+WHEN NEW.version - 1 <> (
+    SELECT coalesce(max(version), min(NEW.version, 1) - 1)
+    FROM facts WHERE tenant = NEW.tenant AND stream = NEW.stream
 ) OR EXISTS (SELECT 1 FROM facts WHERE position = NEW.position)
 BEGIN SELECT RAISE(ABORT, 'facts are append-only: this is not the next version'); END;
 

@@ -6,21 +6,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
-from counterfoil.domain.errors import CounterfoilError
+from counterfoil.adapters.event_store.errors import SchemaTooNew
 
 Dialect = Literal["sqlite", "postgres"]
-
-
-class SchemaTooNew(CounterfoilError):
-    """The database was made by a newer Counterfoil; use that one, or a newer one still."""
-
-    def __init__(self, found: int, known: int) -> None:
-        self.found = found
-        self.known = known
-        super().__init__(
-            f"the database has schema {found}, this Counterfoil knows up to {known}: "
-            "upgrade Counterfoil to open it"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +33,8 @@ def pending(dialect: Dialect, current: int) -> tuple[Migration, ...]:
     """The steps that a database at this schema still lacks."""
     steps = migrations(dialect)
     if current > steps[-1].number:
-        raise SchemaTooNew(current, steps[-1].number)
+        raise SchemaTooNew(
+            f"the database has schema {current}, this Counterfoil knows up to {steps[-1].number}: "
+            "upgrade Counterfoil to open it"
+        )
     return tuple(step for step in steps if step.number > current)
