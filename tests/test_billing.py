@@ -260,6 +260,26 @@ def test_what_does_not_exist_is_not_found(billing: Billing, acme: Tenant) -> Non
             ask()
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "\x00", "é", "x" * 101])
+def test_a_tenant_has_a_plain_name(billing: Billing, name: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        billing.tenant(name)
+    assert refused.value.field == "tenant"
+
+
+@pytest.mark.parametrize("name", ["in_\x00", "in_" + "x" * 10_000_000, "in_ '; DROP TABLE facts"])
+def test_an_impossible_id_is_not_found_or_malformed(acme: Tenant, name: str) -> None:
+    with pytest.raises(NotFound, match="no such invoice"):
+        acme.get_invoice(name)
+    with pytest.raises(NotFound, match="no such invoice"):
+        acme.void_invoice(name)
+    with pytest.raises(Malformed):
+        acme.draft_invoice(customer=ADA, currency="EUR", id=name)
+    with pytest.raises(Malformed) as refused:
+        acme.draft_invoice(customer=ADA, currency="EUR", command_id=name)
+    assert refused.value.field == "command_id"
+
+
 def test_a_credit_note_lowers_what_is_due_and_its_void_raises_it_again(acme: Tenant) -> None:
     invoice = finalized(acme)
     preview = acme.preview_credit_note(invoice.id, amount="19.00")

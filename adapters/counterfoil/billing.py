@@ -18,6 +18,7 @@ from counterfoil.adapters.acting import actor
 from counterfoil.adapters.audit import Audit
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.adapters.ids import IdFactory, new_id
+from counterfoil.adapters.names import of_tenant
 from counterfoil.adapters.tenant import House, Tenant
 from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.domain.numbering import DocumentKind, Numbering
@@ -92,7 +93,7 @@ class Billing:
 
     def tenant(self, name: str) -> Tenant:
         """The invoices of one tenant; a name is enough to make one."""
-        return Tenant(self._house, name)
+        return Tenant(self._house, of_tenant(name))
 
     @property
     def log(self) -> SQLiteLog | PostgresLog:

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from counterfoil.adapters.acting import current, current_trace
 from counterfoil.adapters.ids import IdFactory
+from counterfoil.adapters.names import of_command
 from counterfoil.domain.errors import Conflict, Malformed
 from counterfoil.domain.ports import (
     Append,
@@ -47,7 +48,7 @@ class Request:
     @property
     def command_id(self) -> str | None:
         """The caller's own id of this request."""
-        return self.call.get("command_id")
+        return of_command(self.call.get("command_id"))
 
     @property
     def fingerprint(self) -> bytes:

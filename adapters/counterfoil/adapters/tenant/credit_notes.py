@@ -7,6 +7,7 @@ from datetime import date
 from typing import Unpack
 
 from counterfoil.adapters.desk import Answer, Call, Decided, Request, expect
+from counterfoil.adapters.names import CREDIT_NOTE, INVOICE, chosen, of_kind
 from counterfoil.adapters.tenant.office import (
     AmountGiven,
     Office,
@@ -16,7 +17,7 @@ from counterfoil.adapters.tenant.office import (
 )
 from counterfoil.domain.credit_note import decisions as credit_notes
 from counterfoil.domain.crediting import CreditLine
-from counterfoil.domain.errors import Malformed, NotFound
+from counterfoil.domain.errors import NotFound
 from counterfoil.domain.invoice import commands, decisions, state
 from counterfoil.domain.invoice.events import CreditApplied, InvoiceEvent
 from counterfoil.domain.numbering import DocumentKind
@@ -47,17 +48,15 @@ class CreditNotes(Office):
         First it lowers what is still due. What exceeds that goes to `refund`, `customer_credit`
         and `out_of_band`, which must add up to it; unsaid, all of it is customer credit.
         """
-        if id is not None and not id.startswith("cn_"):
-            raise Malformed("id", "must start with cn_")
         split = {"refund": refund, "customer_credit": customer_credit, "out_of_band": out_of_band}
         what = {"lines": None if lines is None else tuple(lines), "amount": amount, **split}
         said = {"invoice": invoice, "id": id, "reason": reason, "issued_on": issued_on, **what}
-        note_id = CreditNoteId(id or self._new("cn"))
+        note_id = CreditNoteId(chosen(CREDIT_NOTE, id) or self._new(CREDIT_NOTE))
 
         apply = made(commands.ApplyCredit, credit_note=note_id, **what)
 
         def decide(transaction: Transaction) -> Decided:
-            stream = transaction.read(invoice)
+            stream = transaction.read(of_kind(INVOICE, invoice))
             expect(stream, call)
             current = existing(stream)
             facts = decisions.decide(apply, current)
@@ -117,7 +116,7 @@ class CreditNotes(Office):
         """Withdraw a credit note while its invoice is not paid; its number stays used."""
 
         def decide(transaction: Transaction) -> Decided:
-            note = transaction.read(credit_note)
+            note = transaction.read(of_kind(CREDIT_NOTE, credit_note))
             expect(note, call)
             issued = credit_note_of(note)
             void = credit_notes.VoidCreditNote(reason=reason)

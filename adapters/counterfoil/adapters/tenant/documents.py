@@ -6,6 +6,7 @@ from datetime import date
 from typing import Unpack
 
 from counterfoil.adapters.desk import Answer, Call, Decided, Request, expect
+from counterfoil.adapters.names import INVOICE, of_kind
 from counterfoil.adapters.tenant.office import Office, draft_of, existing
 from counterfoil.domain.errors import Malformed, NotFound
 from counterfoil.domain.invoice import commands, decisions, state
@@ -32,7 +33,7 @@ class Documents(Office):
         """Fix number, dates, parties and totals. With nothing due, the invoice is paid at once."""
 
         def decide(transaction: Transaction) -> Decided:
-            stream = transaction.read(invoice)
+            stream = transaction.read(of_kind(INVOICE, invoice))
             expect(stream, call)
             current = existing(stream)
             match current:

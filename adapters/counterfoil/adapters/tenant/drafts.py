@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Unpack
 
 from counterfoil.adapters.desk import Call, Decided, Request, expect
+from counterfoil.adapters.names import INVOICE, LINE, chosen, of_kind
 from counterfoil.adapters.tenant.office import Office, draft_of, existing, invoice_of, made
-from counterfoil.domain.errors import Malformed, Reason, Rejected
+from counterfoil.domain.errors import Reason, Rejected
 from counterfoil.domain.invoice import commands, decisions, state
 from counterfoil.domain.invoice.events import CollectionMethod, Terms
 from counterfoil.domain.line import Discount, LineItem, NewLine
@@ -65,8 +66,6 @@ class Drafts(Office):
             description=description,
             footer=footer,
         )
-        if id is not None and not id.startswith("in_"):
-            raise Malformed("id", "must start with in_")
         said = {
             "id": id,
             "currency": currency,
@@ -78,7 +77,7 @@ class Drafts(Office):
         }
         command = made(
             commands.DraftInvoice,
-            invoice=id or self._new("in"),
+            invoice=chosen(INVOICE, id) or self._new(INVOICE),
             currency=currency,
             terms=terms,
             tax_rounding=tax_rounding,
@@ -221,7 +220,7 @@ class Drafts(Office):
         """Delete a draft: lists forget it, its history stays. A finalized invoice is refused."""
 
         def decide(transaction: Transaction) -> Decided:
-            stream = transaction.read(invoice)
+            stream = transaction.read(of_kind(INVOICE, invoice))
             expect(stream, call)
             facts = decisions.decide(commands.DiscardDraft(), existing(stream))
             return Decided([Append(stream, facts)], invoice)
@@ -229,9 +228,7 @@ class Drafts(Office):
         self._desk.obey(Request("delete_draft", {"invoice": invoice}, call), decide)
 
     def _item(self, line: NewLine, id: str | None) -> LineItem:
-        if id is not None and not id.startswith("li_"):
-            raise Malformed("id", "must start with li_")
-        return made(LineItem, id=id or self._new("li"), **dict(line))
+        return made(LineItem, id=chosen(LINE, id) or self._new(LINE), **dict(line))
 
 
 def _terms(**said: object) -> Terms:

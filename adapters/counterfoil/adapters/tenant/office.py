@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from counterfoil.adapters.desk import Answer, Call, Decided, Desk, Request, expect
 from counterfoil.adapters.ids import IdFactory
+from counterfoil.adapters.names import INVOICE, of_kind
 from counterfoil.domain.credit_note import state as credit_note_state
 from counterfoil.domain.credit_note.events import CreditNoteEvent
 from counterfoil.domain.envelope import Recorded
@@ -60,7 +61,7 @@ class Office:
         """Obey a command that concerns one invoice alone."""
 
         def decide(transaction: Transaction) -> Decided:
-            stream = transaction.read(invoice)
+            stream = transaction.read(of_kind(INVOICE, invoice))
             expect(stream, call)
             current = existing(stream)
             facts = decisions.decide(build(current), current)
@@ -92,9 +93,8 @@ class Office:
         return shown
 
     def _history(self, answer: Answer) -> Sequence[Recorded[InvoiceEvent]]:
-        if not answer.stream.startswith("in_"):
-            raise NotFound("invoice", answer.stream)
-        recorded = self._house.log.read(self._name, answer.stream, upto=answer.version)
+        stream = of_kind(INVOICE, answer.stream)
+        recorded = self._house.log.read(self._name, stream, upto=answer.version)
         return cast("Sequence[Recorded[InvoiceEvent]]", recorded)
 
     def _credit_note(self, answer: Answer) -> CreditNote:
@@ -126,8 +126,8 @@ def invoice_of(stream: Stream) -> state.Invoice | None:
 
 
 def existing(stream: Stream) -> state.Invoice:
-    """The invoice that a stream holds; `NotFound` if there is none, or it holds something else."""
-    current = invoice_of(stream) if stream.name.startswith("in_") else None
+    """The invoice that a stream holds; `NotFound` if there is none."""
+    current = invoice_of(stream)
     if current is None:
         raise NotFound("invoice", stream.name)
     return current
@@ -135,8 +135,6 @@ def existing(stream: Stream) -> state.Invoice:
 
 def credit_note_of(stream: Stream) -> credit_note_state.CreditNote | None:
     """The credit note that a stream holds, if there is one."""
-    if not stream.name.startswith("cn_"):
-        raise NotFound("credit note", stream.name)
     return credit_note_state.fold(cast("Sequence[CreditNoteEvent]", stream.facts))
 
 
