@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from counterfoil.adapters.desk import Request
 from counterfoil.billing import Billing, Tenant, actor
 from counterfoil.domain import (
     CreditLine,
@@ -20,7 +22,7 @@ from counterfoil.domain import (
     Seller,
     Tax,
 )
-from counterfoil.domain.errors import Conflict, Malformed, NotFound, Rejected
+from counterfoil.domain.errors import Conflict, Malformed, NotFound, Rejected, Unavailable
 from support import postgres
 
 if TYPE_CHECKING:
@@ -278,6 +280,108 @@ def test_an_impossible_id_is_not_found_or_malformed(acme: Tenant, name: str) -> 
     with pytest.raises(Malformed) as refused:
         acme.draft_invoice(customer=ADA, currency="EUR", command_id=name)
     assert refused.value.field == "command_id"
+
+
+def test_a_misspelt_option_is_refused_before_anything_happens(acme: Tenant) -> None:
+    invoice = finalized(acme)
+    misspelt: dict[str, Any] = {"comand_id": "k"}
+    with pytest.raises(Malformed) as refused:
+        acme.record_payment(invoice.id, amount="10.00", **misspelt)
+    assert refused.value.field == "comand_id"
+    with pytest.raises(Conflict):
+        acme.draft_invoice(customer=ADA, currency="EUR", expected_version=9)
+
+
+def test_what_was_put_together_unchecked_is_checked_before_it_is_stored(
+    billing: Billing, acme: Tenant
+) -> None:
+    unprintable = ADA.model_copy(update={"name": "a\x00b"})
+    with pytest.raises(Malformed) as refused:
+        acme.draft_invoice(customer=unprintable, currency="EUR")
+    assert "name" in refused.value.field
+    constructed = Customer.model_construct(id="cus_1", name=object())
+    with pytest.raises(Malformed):
+        acme.draft_invoice(customer=constructed, currency="EUR")
+    negative = WORK.model_copy(update={"unit_price": Decimal(-1)})
+    with pytest.raises(Malformed, match="unit_price"):
+        draft(acme, negative)
+    assert count(billing) == 0
+
+
+def test_input_of_a_wrong_type_names_its_field(acme: Tenant, clock: Clock) -> None:
+    invoice = draft(acme)
+    wrong: tuple[tuple[str, Callable[[Any], object], Any], ...] = (
+        ("issued_on", lambda day: acme.finalize_invoice(invoice.id, issued_on=day), "2026-01-01"),
+        ("lines", lambda lines: acme.issue_credit_note(invoice.id, lines=lines), "abc"),
+        ("lines", lambda lines: acme.draft_invoice(customer=ADA, currency="EUR", lines=lines), 5),
+        ("expected_version", lambda v: acme.void_invoice(invoice.id, expected_version=v), "1"),
+        ("database", Billing.open, None),
+        ("database", Billing.open, "mysql://server"),
+        ("database", Billing.open, ""),
+        ("seller", lambda seller: Billing.open(":memory:", seller=seller), "x"),
+        ("timezone", lambda zone: Billing.open(":memory:", timezone=zone), 5),
+    )
+    for field, ask, value in wrong:
+        with pytest.raises(Malformed) as refused:
+            ask(value)
+        assert refused.value.field == field
+    clock.now = NOON.replace(tzinfo=None)
+    with pytest.raises(Malformed, match="time zone"):
+        draft(acme)
+
+
+def test_the_table_answers_before_anything_else_is_looked_at(acme: Tenant) -> None:
+    empty = acme.draft_invoice(customer=Customer(id="cus_2", name="Bob"), currency="EUR")
+    done = finalized(acme)
+    asked: tuple[tuple[Reason, Callable[[], object]], ...] = (
+        (Reason.IS_DRAFT, lambda: acme.send_invoice(empty.id)),
+        (Reason.NO_LINES, lambda: acme.finalize_invoice(empty.id, issued_on=date(2020, 1, 1))),
+        (Reason.ALREADY_FINALIZED, lambda: acme.change_line(done.id, "li_nope", quantity=1)),
+    )
+    for reason, ask in asked:
+        with pytest.raises(Rejected) as refused:
+            ask()
+        assert refused.value.reason is reason
+
+
+def test_a_deleted_draft_obeys_nothing(acme: Tenant) -> None:
+    deleted = draft(acme).id
+    acme.delete_draft(deleted)
+    asked: tuple[Callable[[], object], ...] = (
+        lambda: acme.finalize_invoice(deleted),
+        lambda: acme.send_invoice(deleted),
+        lambda: acme.amend_draft(deleted, footer="x"),
+        lambda: acme.set_metadata(deleted, {"a": "b"}),
+    )
+    for ask in asked:
+        with pytest.raises(Rejected) as refused:
+            ask()
+        assert refused.value.reason is Reason.DISCARDED
+
+
+def test_a_credit_note_of_one_id_is_issued_once(acme: Tenant) -> None:
+    invoice = finalized(acme)
+    note = acme.issue_credit_note(invoice.id, id="cn_mine", amount="19.00")
+    assert acme.issue_credit_note(invoice.id, id="cn_mine", amount="19.00") == note
+    for other in (invoice.id, finalized(acme).id):
+        with pytest.raises(Rejected) as refused:
+            acme.issue_credit_note(other, id="cn_mine", amount="20.00")
+        assert refused.value.reason is Reason.ALREADY_EXISTS
+
+
+def test_the_fingerprint_of_a_command_is_for_ever() -> None:
+    said = {"customer": ADA, "amount": Money(1, "EUR"), "lines": (WORK,), "footer": None}
+    assert Request("draft_invoice", said, {}).fingerprint.hex() == FINGERPRINT
+
+
+FINGERPRINT = "36660ec3c85cbe54e7213b5bb56ca7bfb3134550b9635d9c188efd6bc7c8b650"
+
+
+def test_a_closed_billing_is_unavailable(database: str) -> None:
+    with Billing.open(database) as billing:
+        acme = billing.tenant("acme")
+    with pytest.raises(Unavailable):
+        acme.get_invoice("in_1")
 
 
 def test_a_credit_note_lowers_what_is_due_and_its_void_raises_it_again(acme: Tenant) -> None:

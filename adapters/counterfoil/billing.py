@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -24,6 +24,7 @@ from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.domain.numbering import DocumentKind, Numbering
 from counterfoil.domain.party import Seller
 from counterfoil.domain.ports import Clock
+from counterfoil.domain.value import Value
 from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.invoice import Invoice, InvoiceLine
 
@@ -68,17 +69,23 @@ class Billing:
 
         `timezone` says on which day an invoice is issued that is finalized now.
         """
-        log = _log(str(database))
+        said = _Settings(
+            seller=seller,
+            invoice_numbering=invoice_numbering,
+            credit_note_numbering=credit_note_numbering,
+        )
+        zone = _zone(timezone)
+        log = _log(_address(database))
         numbering = {
-            DocumentKind.INVOICE: invoice_numbering,
-            DocumentKind.CREDIT_NOTE: credit_note_numbering,
+            DocumentKind.INVOICE: said.invoice_numbering,
+            DocumentKind.CREDIT_NOTE: said.credit_note_numbering,
         }
-        return cls(log, House(log, clock, ids, seller, numbering, _zone(timezone)))
+        return cls(log, House(log, clock, ids, said.seller, numbering, zone))
 
     @staticmethod
     def init(database: str | Path) -> None:
         """Make the schema of a database, or bring it up to date; twice or two at once is fine."""
-        with closing(_unchecked(str(database))) as log:
+        with closing(_unchecked(_address(database))) as log:
             log.migrate()
 
     @classmethod
@@ -116,6 +123,25 @@ class Billing:
         self.close()
 
 
+class _Settings(Value):
+    """What `Billing.open` is told of sellers and numbers."""
+
+    seller: Seller | None
+    invoice_numbering: Numbering
+    credit_note_numbering: Numbering
+
+
+def _address(database: object) -> str:
+    address = str(database) if isinstance(database, str | Path) else ""
+    known = "://" not in address or address.startswith(_POSTGRES)
+    if not address or "\0" in address or address.startswith("file:") or not known:
+        raise Malformed("database", 'must be the path of a file, ":memory:" or postgresql://…')
+    return address
+
+
+_POSTGRES = ("postgresql://", "postgres://")
+
+
 def _log(database: str) -> SQLiteLog | PostgresLog:
     log = _unchecked(database)
     if not isinstance(log, SQLiteLog):
@@ -128,7 +154,7 @@ def _log(database: str) -> SQLiteLog | PostgresLog:
 
 
 def _unchecked(database: str) -> SQLiteLog | PostgresLog:
-    if not database.startswith(("postgresql://", "postgres://")):
+    if not database.startswith(_POSTGRES):
         return SQLiteLog(database)
     try:
         from counterfoil.adapters.event_store.postgres import PostgresLog
@@ -139,8 +165,10 @@ def _unchecked(database: str) -> SQLiteLog | PostgresLog:
     return PostgresLog(database)
 
 
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":  # needs no data, which a bare system may lack
+        return UTC
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
         raise Malformed("timezone", "must be an IANA name such as Europe/Berlin") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from counterfoil.adapters.event_store.errors import AppendOnly, SchemaTooNew
+from counterfoil.domain.errors import AppendOnly, SchemaTooNew
 from counterfoil.adapters.event_store.schema import migrations
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.billing import Billing

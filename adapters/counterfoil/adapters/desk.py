@@ -45,15 +45,29 @@ class Request:
     arguments: Mapping[str, object]
     call: Call
 
+    def __post_init__(self) -> None:
+        # Call is a TypedDict, so only a type checker would notice a misspelt option.
+        for option in self.call:
+            if option not in Call.__annotations__:
+                raise Malformed(option, f"is no option of {self.name}")
+        of_command(self.command_id)
+        version = self.call.get("expected_version")
+        if version is not None and type(version) is not int:
+            raise Malformed("expected_version", "must be a whole number")
+
     @property
     def command_id(self) -> str | None:
         """The caller's own id of this request."""
-        return of_command(self.call.get("command_id"))
+        return self.call.get("command_id")
 
     @property
     def fingerprint(self) -> bytes:
-        """Tells another request under the same command id from a repeat of this one."""
-        return hashlib.sha256(to_json([self.name, self.arguments])).digest()
+        """Tells another request under the same command id from a repeat of this one.
+
+        What is not said is left out, so that a field added later changes no old fingerprint.
+        """
+        said = to_json([self.name, self.arguments], exclude_none=True)
+        return hashlib.sha256(said).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,8 @@ class Desk:
 
     def _origin(self, request: Request) -> Origin:
         now, acting = self._clock(), current()
+        if now.tzinfo is None:
+            raise Malformed("clock", "must give times with a time zone")
         return Origin(
             recorded_at=now,
             actor=acting.actor,

@@ -8,6 +8,7 @@ note on its own is a cent off in one split of three.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -87,19 +88,17 @@ def credit_lines(of: Creditable, asked: Sequence[CreditLine]) -> Credit:
             raise Rejected(Reason.NO_SUCH_LINE, line=wanted.line)
         quantities[wanted.line] = wanted.quantity
         taken[wanted.line] = _taken(wanted, open_lines[wanted.line])
+    bases = _by_group(taken, open_lines)
     if of.totals.tax_rounding is TaxRounding.PER_LINE:
         line_taxes = {line: _line_unit(open_lines[line]).tax_on(taken[line]) for line in taken}
-        taxes = [
-            sum(tax for line, tax in line_taxes.items() if line in unit.lines)
-            for unit in _units(of)
-        ]
+        taxes = _by_group(line_taxes, open_lines)
     else:
         line_taxes = {}
         # A group that no named line is in gives back nothing, not even a cent it is behind.
-        taxes = [
-            unit.tax_on(unit.base(taken)) if unit.lines & taken.keys() else 0 for unit in _units(of)
-        ]
-    return _credit(of, taken, taxes, line_taxes, quantities)
+        units = {unit.tax: unit for unit in _units(of)}
+        taxes = {tax: units[tax].tax_on(base) for tax, base in bases.items()}
+    taken_back = _TakenBack(taken, line_taxes, bases, taxes)
+    return _credit(of, taken_back, quantities)
 
 
 def credit_rest(of: Creditable) -> Credit:
@@ -115,20 +114,21 @@ def credit_amount(of: Creditable, amount: int) -> Credit:
         raise Rejected(Reason.CREDIT_EXCEEDS_INVOICE, left=sum(gross_left))
     if amount == sum(gross_left):
         return credit_rest(of)
-    open_lines = _open_lines(of)
     taken: dict[str, int] = {}
     line_taxes: dict[str, int] = {}
-    taxes = []
+    bases: dict[Tax, int] = {}
+    taxes: dict[Tax, int] = {}
+    members = _members(_open_lines(of))
     for unit, gross in zip(units, spread(amount, gross_left), strict=True):
-        base = unit.base_of(gross)
-        taxes.append(gross - base)
-        lines = [line for line in open_lines.values() if line.line.id in unit.lines]
+        base = bases[unit.tax] = unit.base_of(gross)
+        tax = taxes[unit.tax] = gross - base
+        lines = members[unit.tax]
         names = [line.line.id for line in lines]
         taken.update(zip(names, spread(base, [line.left for line in lines]), strict=True))
         if of.totals.tax_rounding is TaxRounding.PER_LINE:
-            parts = spread(gross - base, [line.left_tax for line in lines])
+            parts = spread(tax, [line.left_tax for line in lines])
             line_taxes.update(zip(names, parts, strict=True))
-    return _credit(of, taken, taxes, line_taxes, {})
+    return _credit(of, _TakenBack(taken, line_taxes, bases, taxes), {})
 
 
 @dataclass(slots=True)
@@ -159,6 +159,20 @@ def _open_lines(of: Creditable) -> dict[str, _OpenLine]:
     return lines
 
 
+def _members(open_lines: Mapping[str, _OpenLine]) -> dict[Tax, list[_OpenLine]]:
+    members: dict[Tax, list[_OpenLine]] = defaultdict(list)
+    for line in open_lines.values():
+        members[line.line.tax].append(line)
+    return members
+
+
+def _by_group(of_lines: Mapping[str, int], open_lines: Mapping[str, _OpenLine]) -> dict[Tax, int]:
+    sums: dict[Tax, int] = defaultdict(int)
+    for line, amount in of_lines.items():
+        sums[open_lines[line].line.tax] += amount
+    return sums
+
+
 def _taken(wanted: CreditLine, of: _OpenLine) -> int:
     match wanted:
         case CreditLine(amount=int() as amount):
@@ -184,14 +198,10 @@ class _Unit:
     """What tax was computed on at once (a group, or a line), and what of it is left to credit."""
 
     tax: Tax
-    lines: frozenset[str]
     taxable: int
     amount: int
     left: int
     left_tax: int
-
-    def base(self, taken: Mapping[str, int]) -> int:
-        return sum(base for line, base in taken.items() if line in self.lines)
 
     def tax_on(self, base: int) -> int:
         """The tax that a credit of this much base gives back, within what is left of it."""
@@ -214,7 +224,6 @@ def _units(of: Creditable) -> list[_Unit]:
     return [
         _Unit(
             tax=group.tax,
-            lines=frozenset(line.id for line in of.lines if line.tax == group.tax),
             taxable=group.taxable,
             amount=group.amount,
             left=group.taxable - sum(credit.groups[place].taxable for credit in of.earlier),
@@ -225,25 +234,31 @@ def _units(of: Creditable) -> list[_Unit]:
 
 
 def _line_unit(line: _OpenLine) -> _Unit:
-    return _Unit(
-        line.line.tax, frozenset({line.line.id}), line.base, line.tax, line.left, line.left_tax
-    )
+    return _Unit(line.line.tax, line.base, line.tax, line.left, line.left_tax)
 
 
-def _credit(
-    of: Creditable,
-    taken: Mapping[str, int],
-    taxes: Sequence[int],
-    line_taxes: Mapping[str, int],
-    quantities: Mapping[str, Decimal | None],
-) -> Credit:
+@dataclass(frozen=True, slots=True)
+class _TakenBack:
+    """What a credit takes back: bases and taxes, by line and by group."""
+
+    bases: Mapping[str, int]
+    taxes: Mapping[str, int]
+    group_bases: Mapping[Tax, int]
+    group_taxes: Mapping[Tax, int]
+
+
+def _credit(of: Creditable, taken: _TakenBack, quantities: Mapping[str, Decimal | None]) -> Credit:
     units = _units(of)
     groups = tuple(
-        TaxGroup(tax=unit.tax, taxable=unit.base(taken), amount=tax)
-        for unit, tax in zip(units, taxes, strict=True)
+        TaxGroup(
+            tax=unit.tax,
+            taxable=taken.group_bases.get(unit.tax, 0),
+            amount=taken.group_taxes.get(unit.tax, 0),
+        )
+        for unit in units
     )
     subtotal = sum(group.taxable for group in groups)
-    tax = sum(taxes)
+    tax = sum(group.amount for group in groups)
     _hold_caps(units, groups, subtotal + tax)
     return Credit(
         lines=tuple(
@@ -251,10 +266,10 @@ def _credit(
                 line=line,
                 quantity=quantities.get(line),
                 taxable=base,
-                tax=line_taxes.get(line),
+                tax=taken.taxes.get(line),
             )
-            for line, base in taken.items()
-            if base or line_taxes.get(line) or quantities.get(line)
+            for line, base in taken.bases.items()
+            if base or taken.taxes.get(line) or quantities.get(line)
         ),
         groups=groups,
         subtotal=subtotal,

@@ -7,6 +7,8 @@ CounterfoilError
 ├─ Malformed(field, problem)   input that is not a command
 ├─ ActionRequired(intent)      the payer must act (strong customer authentication)
 ├─ CorruptHistory              stored bytes do not parse, a chain is broken: stop
+├─ AppendOnly                  the store refused to change or delete what is stored
+├─ SchemaMissing · SchemaTooNew
 ├─ PdfDisabled · EngineUnavailable · RenderFailed
 ├─ StorageNotConfigured · ObjectNotFound · IntegrityFailed
 └─ Unavailable                 a store, a bucket or a processor is down; may be retried
@@ -172,6 +174,18 @@ class CorruptHistory(CounterfoilError):
         self.position = position
         where = stream if position is None else f"{stream}, position {position}"
         super().__init__(f"{problem} ({where})")
+
+
+class AppendOnly(CounterfoilError):
+    """The store refused to change or delete what is stored."""
+
+
+class SchemaMissing(CounterfoilError):
+    """The database has no schema, or an old one: `counterfoil init` makes it."""
+
+
+class SchemaTooNew(CounterfoilError):
+    """The database was made by a newer Counterfoil; use that one, or a newer one still."""
 
 
 class PdfDisabled(CounterfoilError):

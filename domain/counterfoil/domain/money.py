@@ -86,7 +86,9 @@ class Money:
     def __str__(self) -> str:
         return f"{self.decimal:,f} {self.currency}"
 
-    def _same(self, other: Money) -> int:
+    def _same(self, other: object) -> int:
+        if not isinstance(other, Money):
+            raise TypeError(f"money and {type(other).__name__} do not mix")
         if other.currency != self.currency:
             raise Rejected(
                 Reason.CURRENCY_MISMATCH,

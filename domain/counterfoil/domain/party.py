@@ -6,11 +6,9 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from counterfoil.domain.value import Id, Text, Value
+from counterfoil.domain.value import EMAIL, Id, Text, Value
 
-Email = Annotated[
-    str, StringConstraints(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$")
-]
+Email = Annotated[str, StringConstraints(max_length=254, pattern=EMAIL)]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
 

@@ -134,13 +134,13 @@ MinorUnits = Annotated[int, Field(strict=True, ge=-LARGEST, le=LARGEST)]
 # PostgreSQL text cannot hold U+0000, and no page can show the other control characters;
 # tab, line feed and carriage return are text.
 _CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
-_PRINTABLE = rf"^[^{_CONTROL}]*$"
+PRINTABLE = rf"^[^{_CONTROL}]*$"
 _NOT_BLANK = rf"^[^{_CONTROL}]*[^{_CONTROL}\s][^{_CONTROL}]*$"
 _WORD = r"^[!-~]+$"
 
 Text = Annotated[str, StringConstraints(max_length=500, pattern=_NOT_BLANK)]
-ShortText = Annotated[str, StringConstraints(max_length=500, pattern=_PRINTABLE)]
-LongText = Annotated[str, StringConstraints(max_length=5000, pattern=_PRINTABLE)]
+ShortText = Annotated[str, StringConstraints(max_length=500, pattern=PRINTABLE)]
+LongText = Annotated[str, StringConstraints(max_length=5000, pattern=PRINTABLE)]
 # Ids of our own documents are types of their own; a field says Annotated[InvoiceId, ID].
 ID = StringConstraints(max_length=100, pattern=_WORD)
 Id = Annotated[str, ID]
@@ -150,9 +150,12 @@ PaymentId = NewType("PaymentId", str)
 RefundId = NewType("RefundId", str)
 CreditNoteId = NewType("CreditNoteId", str)
 
+EMAIL = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
+
 _WORDS = {
+    EMAIL: "must be an e-mail address",
     _NOT_BLANK: "must not be blank and must not hold control characters",
-    _PRINTABLE: "must not hold control characters",
+    PRINTABLE: "must not hold control characters",
     _WORD: "must be 1 to 100 printable ASCII characters without spaces",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +24,10 @@ HOLDS, DOES_NOT_HOLD, MISUSED, UNAVAILABLE = 0, 1, 2, 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parsed = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="replace"
+        )  # a terminal may know fewer letters than names have
     run: Callable[[argparse.Namespace], None] = parsed.run
     try:
         run(parsed)
@@ -34,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(error, DOES_NOT_HOLD)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
+    except OSError as error:
+        return _say(Unavailable(f"writing failed: {error.strerror}"), UNAVAILABLE)
     return HOLDS
 
 

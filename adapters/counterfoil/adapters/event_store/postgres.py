@@ -31,12 +31,17 @@ from psycopg_pool import PoolTimeout
 
 from counterfoil.adapters.event_store.chain import GENESIS
 from counterfoil.adapters.event_store.codec import Codec
-from counterfoil.adapters.event_store.errors import AppendOnly, SchemaMissing
 from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.adapters.event_store.rows import NewRow, Row, new_rows
 from counterfoil.adapters.event_store.schema import pending
 from counterfoil.adapters.event_store.subscription import PollingSubscription
-from counterfoil.domain.errors import Conflict, CounterfoilError, Unavailable
+from counterfoil.domain.errors import (
+    AppendOnly,
+    Conflict,
+    CounterfoilError,
+    SchemaMissing,
+    Unavailable,
+)
 from counterfoil.domain.ports import Append, Claim, Origin, Stream
 
 # Any two numbers that nobody else's advisory locks use: the bytes of "Counterf" and of "oils".

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from counterfoil.adapters.event_store.chain import link
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.domain.envelope import Actor, ActorType, Envelope, Recorded
+from counterfoil.domain.errors import CorruptHistory, CounterfoilError
 from counterfoil.domain.ports import Append, Origin
 from counterfoil.domain.value import Event
 
@@ -96,21 +97,27 @@ def chained(
 def recorded(row: Row, codec: Codec) -> Recorded[Event]:
     """The fact that a row tells."""
     fact = codec.decode(row.type, row.body, stream=row.stream, position=row.position)
-    return Recorded(
-        Envelope(
-            tenant=row.tenant,
-            stream=row.stream,
-            version=row.version,
-            position=row.position,
-            type=row.type,
-            recorded_at=_EPOCH + timedelta(microseconds=row.recorded_at),
-            actor=_actor(row.actor_type, row.actor_id),
-            command_id=row.command_id,
-            causation_id=row.causation_id,
-            correlation_id=row.correlation_id,
-            hash=row.hash,
-        ),
-        fact,
+    try:
+        return Recorded(_envelope(row), fact)
+    except (ValueError, OverflowError, CounterfoilError) as error:
+        raise CorruptHistory(
+            "the envelope cannot be true", stream=row.stream, position=row.position
+        ) from error
+
+
+def _envelope(row: Row) -> Envelope:
+    return Envelope(
+        tenant=row.tenant,
+        stream=row.stream,
+        version=row.version,
+        position=row.position,
+        type=row.type,
+        recorded_at=_EPOCH + timedelta(microseconds=row.recorded_at),
+        actor=_actor(row.actor_type, row.actor_id),
+        command_id=row.command_id,
+        causation_id=row.causation_id,
+        correlation_id=row.correlation_id,
+        hash=row.hash,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
-from counterfoil.adapters.event_store.errors import SchemaTooNew
+from counterfoil.domain.errors import SchemaTooNew
 
 Dialect = Literal["sqlite", "postgres"]
 

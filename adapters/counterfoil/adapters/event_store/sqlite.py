@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from eventsourcing.persistence import ApplicationRecorder, PersistenceError, Subscription
+from eventsourcing.domain import EventSourcingError
+from eventsourcing.persistence import ApplicationRecorder, Subscription
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
@@ -17,12 +18,11 @@ from eventsourcing.sqlite import (
 
 from counterfoil.adapters.event_store.chain import GENESIS
 from counterfoil.adapters.event_store.codec import Codec
-from counterfoil.adapters.event_store.errors import AppendOnly
 from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.adapters.event_store.rows import NewRow, Row, new_rows
 from counterfoil.adapters.event_store.schema import pending
 from counterfoil.adapters.event_store.subscription import PollingSubscription
-from counterfoil.domain.errors import Conflict, Unavailable
+from counterfoil.domain.errors import AppendOnly, Conflict, Unavailable
 from counterfoil.domain.ports import Append, Claim, Origin, Stream
 
 _MEMORY = ":memory:"
@@ -68,6 +68,11 @@ class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
 
     def migrate(self) -> None:
         """Bring the schema up to date; a newer one is refused."""
+        with translated(), self.datastore.get_connection(commit=False) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA user_version")
+            if not pending("sqlite", cursor.fetchone()[0]):
+                return  # without a lock, so that a copy may be read that nobody may write
         with self._begun() as cursor:
             cursor.execute("PRAGMA user_version")
             for step in pending("sqlite", cursor.fetchone()[0]):
@@ -210,7 +215,7 @@ def translated() -> Iterator[None]:
         yield
     except sqlite3.IntegrityError as error:
         raise AppendOnly(str(error)) from error
-    except (sqlite3.Error, PersistenceError) as error:
+    except (sqlite3.Error, EventSourcingError) as error:
         raise Unavailable(f"the database file cannot be used now: {error}") from error
 
 

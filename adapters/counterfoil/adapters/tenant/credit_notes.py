@@ -12,12 +12,14 @@ from counterfoil.adapters.tenant.office import (
     AmountGiven,
     Office,
     credit_note_of,
+    day,
     existing,
+    listed,
     made,
 )
 from counterfoil.domain.credit_note import decisions as credit_notes
 from counterfoil.domain.crediting import CreditLine
-from counterfoil.domain.errors import NotFound
+from counterfoil.domain.errors import NotFound, Reason, Rejected
 from counterfoil.domain.invoice import commands, decisions, state
 from counterfoil.domain.invoice.events import CreditApplied, InvoiceEvent
 from counterfoil.domain.numbering import DocumentKind
@@ -49,7 +51,7 @@ class CreditNotes(Office):
         and `out_of_band`, which must add up to it; unsaid, all of it is customer credit.
         """
         split = {"refund": refund, "customer_credit": customer_credit, "out_of_band": out_of_band}
-        what = {"lines": None if lines is None else tuple(lines), "amount": amount, **split}
+        what = {"lines": _asked(lines), "amount": amount, **split}
         said = {"invoice": invoice, "id": id, "reason": reason, "issued_on": issued_on, **what}
         note_id = CreditNoteId(chosen(CREDIT_NOTE, id) or self._new(CREDIT_NOTE))
 
@@ -59,9 +61,16 @@ class CreditNotes(Office):
             stream = transaction.read(of_kind(INVOICE, invoice))
             expect(stream, call)
             current = existing(stream)
+            note = transaction.read(note_id)
+            known = credit_note_of(note)
+            if known is not None and known.document.invoice != invoice:
+                raise Rejected(Reason.ALREADY_EXISTS, id=note_id)
             facts = decisions.decide(apply, current)
+            if not facts:
+                return Decided([], note_id)
             issued, applied = _credited(current, facts)
-            seller, on = issued.document.seller, issued_on or self._today()
+            seller = issued.document.seller
+            on = day("issued_on", issued_on, self._today())
             numbers, assigned = self._take_number(
                 transaction, DocumentKind.CREDIT_NOTE, seller, note_id, on
             )
@@ -73,8 +82,7 @@ class CreditNotes(Office):
                 issued_on=on,
                 reason=reason,
             )
-            note = transaction.read(note_id)
-            document = credit_notes.decide(issue, credit_note_of(note))
+            document = credit_notes.decide(issue, known)
             return Decided([numbers, Append(stream, facts), Append(note, document)], note_id)
 
         answer = self._desk.obey(Request("issue_credit_note", said, call), decide)
@@ -93,8 +101,8 @@ class CreditNotes(Office):
         """What issuing this credit note would come to; nothing is stored and no number is used."""
         apply = made(
             commands.ApplyCredit,
-            credit_note="cn_preview",
-            lines=None if lines is None else tuple(lines),
+            credit_note="preview",  # no note can be called so
+            lines=_asked(lines),
             amount=amount,
             refund=refund,
             customer_credit=customer_credit,
@@ -119,7 +127,7 @@ class CreditNotes(Office):
             note = transaction.read(of_kind(CREDIT_NOTE, credit_note))
             expect(note, call)
             issued = credit_note_of(note)
-            void = credit_notes.VoidCreditNote(reason=reason)
+            void = made(credit_notes.VoidCreditNote, reason=reason)
             voided = credit_notes.decide(void, issued)
             if issued is None or not voided:
                 return Decided([], credit_note)
@@ -131,6 +139,10 @@ class CreditNotes(Office):
         said = {"credit_note": credit_note, "reason": reason}
         answer = self._desk.obey(Request("void_credit_note", said, call), decide)
         return self._credit_note(answer)
+
+
+def _asked(lines: Sequence[CreditLine] | None) -> tuple[CreditLine, ...] | None:
+    return None if lines is None else listed("lines", lines, CreditLine)
 
 
 def _credited(

@@ -7,9 +7,10 @@ from typing import Unpack
 
 from counterfoil.adapters.desk import Answer, Call, Decided, Request, expect
 from counterfoil.adapters.names import INVOICE, of_kind
-from counterfoil.adapters.tenant.office import Office, draft_of, existing
-from counterfoil.domain.errors import Malformed, NotFound
+from counterfoil.adapters.tenant.office import Office, day, draft_of, existing, made
+from counterfoil.domain.errors import Malformed, Reason, Rejected
 from counterfoil.domain.invoice import commands, decisions, state
+from counterfoil.domain.invoice.transitions import answer, has_lines
 from counterfoil.domain.numbering import DocumentKind
 from counterfoil.domain.ports import Append, Stream, Transaction
 from counterfoil.domain.value import LARGEST
@@ -48,7 +49,7 @@ class Documents(Office):
                     )
                     return Decided([Append(stream, decisions.decide(again, current))], invoice)
                 case state.Discarded():
-                    raise NotFound("invoice", invoice)
+                    raise Rejected(Reason.DISCARDED)
 
         said = {"invoice": invoice, "issued_on": issued_on}
         return self._invoice(self._desk.obey(Request("finalize_invoice", said, call), decide))
@@ -59,7 +60,8 @@ class Documents(Office):
         seller = draft.terms.seller or self._house.seller
         if seller is None:
             raise Malformed("seller", "is required: name one in Billing.open or in the draft")
-        issued_on = on or self._today()
+        issued_on = day("issued_on", on, self._today())
+        has_lines(draft)  # before a number is taken for it
         numbers, assigned = self._take_number(
             transaction, DocumentKind.INVOICE, seller, stream.name, issued_on
         )
@@ -80,10 +82,11 @@ class Documents(Office):
         delivery = self._new("dlv")
 
         def build(current: state.Invoice) -> commands.InvoiceCommand:
+            answer(commands.SendInvoice, current)
             address = to or draft_of(current).terms.customer.email
             if address is None:
                 raise Malformed("to", "is required: the customer has no email")
-            return commands.SendInvoice(delivery=delivery, to=address)
+            return made(commands.SendInvoice, delivery=delivery, to=address)
 
         said = {"invoice": invoice, "to": to}
         return self._change("send_invoice", invoice, said, build, call)
@@ -96,7 +99,7 @@ class Documents(Office):
         **call: Unpack[Call],
     ) -> Invoice:
         """Withdraw an invoice that nothing ever came of; its number stays used."""
-        command = commands.VoidInvoice(reason=reason)
+        command = made(commands.VoidInvoice, reason=reason)
         said = {"invoice": invoice, "reason": reason}
         return self._change("void_invoice", invoice, said, lambda _: command, call)
 
@@ -108,6 +111,6 @@ class Documents(Office):
         **call: Unpack[Call],
     ) -> Invoice:
         """Give an invoice up as bad debt; a late payment is still welcome."""
-        command = commands.MarkUncollectible(reason=reason)
+        command = made(commands.MarkUncollectible, reason=reason)
         said = {"invoice": invoice, "reason": reason}
         return self._change("mark_uncollectible", invoice, said, lambda _: command, call)

@@ -9,15 +9,15 @@ from typing import Unpack
 
 from counterfoil.adapters.desk import Call, Decided, Request, expect
 from counterfoil.adapters.names import INVOICE, LINE, chosen, of_kind
-from counterfoil.adapters.tenant.office import Office, draft_of, existing, invoice_of, made
+from counterfoil.adapters.tenant.office import Office, draft_of, existing, invoice_of, listed, made
 from counterfoil.domain.errors import Reason, Rejected
 from counterfoil.domain.invoice import commands, decisions, state
 from counterfoil.domain.invoice.events import CollectionMethod, Terms
+from counterfoil.domain.invoice.transitions import answer
 from counterfoil.domain.line import Discount, LineItem, NewLine
 from counterfoil.domain.party import Customer, Seller
 from counterfoil.domain.ports import Append, Transaction
 from counterfoil.domain.tax import Tax, TaxCategory, TaxRounding
-from counterfoil.domain.value import LineId
 from counterfoil.projections.invoice import Invoice
 
 
@@ -72,7 +72,7 @@ class Drafts(Office):
             "terms": terms,
             "tax_rounding": tax_rounding,
             "metadata": metadata,
-            "lines": tuple(lines),
+            "lines": listed("lines", lines, NewLine),
             "discount": discount,
         }
         command = made(
@@ -82,12 +82,13 @@ class Drafts(Office):
             terms=terms,
             tax_rounding=tax_rounding,
             metadata=metadata or {},
-            lines=tuple(self._item(line, None) for line in lines),
+            lines=tuple(self._item(line, None) for line in listed("lines", lines, NewLine)),
             discount=discount,
         )
 
         def decide(transaction: Transaction) -> Decided:
             stream = transaction.read(command.invoice)
+            expect(stream, call)
             facts = decisions.decide(command, invoice_of(stream))
             return Decided([Append(stream, facts)], stream.name)
 
@@ -139,6 +140,7 @@ class Drafts(Office):
         )
 
         def build(current: state.Invoice) -> commands.InvoiceCommand:
+            answer(commands.ChangeLine, current)
             old = _line(current, line)
             kept = {name: getattr(old, name) for name in LineItem.model_fields}
             return commands.ChangeLine(line=made(LineItem, **{**kept, **changes}))
@@ -153,7 +155,7 @@ class Drafts(Office):
         **call: Unpack[Call],
     ) -> Invoice:
         """Take a line out of a draft."""
-        command = commands.RemoveLine(line=LineId(line))
+        command = made(commands.RemoveLine, line=line)
         said = {"invoice": invoice, "line": line}
         return self._change("remove_line", invoice, said, lambda _: command, call)
 
@@ -164,7 +166,7 @@ class Drafts(Office):
         **call: Unpack[Call],
     ) -> Invoice:
         """Set the discount on the whole of a draft, or take it off with None."""
-        command = commands.SetDiscount(discount=discount)
+        command = made(commands.SetDiscount, discount=discount)
         said = {"invoice": invoice, "discount": discount}
         return self._change("set_discount", invoice, said, lambda _: command, call)
 
@@ -199,6 +201,7 @@ class Drafts(Office):
         )
 
         def build(current: state.Invoice) -> commands.InvoiceCommand:
+            answer(commands.AmendDraft, current)
             terms = dict(draft_of(current).terms)
             return commands.AmendDraft(terms=_terms(**{**terms, **changes}))
 
@@ -212,7 +215,7 @@ class Drafts(Office):
         **call: Unpack[Call],
     ) -> Invoice:
         """Merge into the metadata; an empty value takes its key away. Allowed at any time."""
-        command = commands.SetMetadata(metadata=metadata)
+        command = made(commands.SetMetadata, metadata=metadata)
         said = {"invoice": invoice, "metadata": metadata}
         return self._change("set_metadata", invoice, said, lambda _: command, call)
 

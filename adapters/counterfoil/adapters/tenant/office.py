@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, tzinfo
 from decimal import Decimal
 from typing import TypeVar, cast
-from zoneinfo import ZoneInfo
 
 from counterfoil.adapters.desk import Answer, Call, Decided, Desk, Request, expect
 from counterfoil.adapters.ids import IdFactory
@@ -15,7 +14,7 @@ from counterfoil.adapters.names import INVOICE, of_kind
 from counterfoil.domain.credit_note import state as credit_note_state
 from counterfoil.domain.credit_note.events import CreditNoteEvent
 from counterfoil.domain.envelope import Recorded
-from counterfoil.domain.errors import NotFound
+from counterfoil.domain.errors import Malformed, NotFound, Reason, Rejected
 from counterfoil.domain.invoice import commands, decisions, state
 from counterfoil.domain.invoice.events import InvoiceEvent
 from counterfoil.domain.money import Money
@@ -44,7 +43,7 @@ class House:
     ids: IdFactory
     seller: Seller | None
     numbering: Mapping[DocumentKind, Numbering]
-    timezone: ZoneInfo
+    timezone: tzinfo
 
 
 class Office:
@@ -112,8 +111,36 @@ class Office:
 
 
 def made(kind: type[Made], **said: object) -> Made:
-    """Make a value of what a caller said: pydantic checks what the type checker cannot know."""
-    return kind(**said)
+    """Make a value of what a caller said: pydantic checks what the type checker cannot know.
+
+    Values are taken apart first. One that was copied with an update, or constructed unchecked,
+    would be believed as it is, stored, and never read again.
+    """
+    return kind(**{name: _apart(value) for name, value in said.items()})
+
+
+def _apart(value: object) -> object:
+    match value:
+        case Value():
+            return value.model_dump(warnings="none")
+        case tuple():
+            return tuple(_apart(part) for part in value)
+        case _:
+            return value
+
+
+def listed(field: str, given: Sequence[Made] | None, kind: type[Made]) -> tuple[Made, ...]:
+    """What a caller listed, when it is a list of this kind."""
+    if not isinstance(given, list | tuple) or not all(isinstance(one, kind) for one in given):
+        raise Malformed(field, f"must be a list of {kind.__name__}")
+    return tuple(given)
+
+
+def day(field: str, given: date | None, otherwise: date) -> date:
+    """The day that a caller said, or another."""
+    if given is not None and type(given) is not date:
+        raise Malformed(field, "must be a date")
+    return given or otherwise
 
 
 # The log returns facts of any kind. One that does not belong to its stream is found by the fold,
@@ -146,4 +173,4 @@ def draft_of(current: state.Invoice) -> state.Draft:
         case state.Issued(draft=draft):
             return draft
         case state.Discarded():
-            raise NotFound("invoice", current.id)
+            raise Rejected(Reason.DISCARDED)

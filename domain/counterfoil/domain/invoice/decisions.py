@@ -85,7 +85,7 @@ def decide(command: InvoiceCommand, invoice: Invoice | None) -> Facts:
         if isinstance(command, DraftInvoice):
             return _draft(command)
         raise NotFound("invoice")
-    if answer(command, invoice) is Answer.SAME:
+    if answer(type(command), invoice) is Answer.SAME:
         return ()
     match invoice:
         case Draft():

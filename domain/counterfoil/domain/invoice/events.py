@@ -17,6 +17,7 @@ from counterfoil.domain.tax import TaxRounding
 from counterfoil.domain.totals import Totals
 from counterfoil.domain.value import (
     ID,
+    PRINTABLE,
     CreditNoteId,
     Day,
     Event,
@@ -32,7 +33,7 @@ from counterfoil.domain.value import (
     Value,
 )
 
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[^\x00]+$")]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=PRINTABLE)]
 Metadata = Annotated[Mapping[MetadataKey, ShortText], Field(max_length=50)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 

@@ -109,9 +109,9 @@ def untouched(invoice: Issued) -> None:
         raise Rejected(Reason.CREDIT_NOTE_LIVES, credit_note=invoice.credits[0].credit_note)
 
 
-def answer(command: InvoiceCommand, invoice: Invoice) -> Answer:
-    """What the table says to this command; a refusal is raised."""
-    cell: Cell = getattr(TABLE[type(command)], invoice.status)
+def answer(kind: type[InvoiceCommand], invoice: Invoice) -> Answer:
+    """What the table says to a command of this kind; a refusal is raised."""
+    cell: Cell = getattr(TABLE[kind], invoice.status)
     if isinstance(cell, Answer):
         return cell
     match invoice:
