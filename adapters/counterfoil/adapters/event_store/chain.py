@@ -47,5 +47,5 @@ def link(previous: bytes, row: NewRow | Row) -> bytes:
 def _text(value: str | None) -> bytes:
     if value is None:
         return _ABSENT
-    written = value.encode()
+    written = value.encode(errors="surrogateescape")  # damaged text is hashed as it stands
     return _LENGTH.pack(len(written)) + written

@@ -57,8 +57,13 @@ class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
         """The rows that a query finds; its values are written as `:name`."""
         with translated(), self.datastore.get_connection(commit=False) as connection:
             cursor = connection.cursor()
-            cursor.execute(query, values)
-            return [Row(*row) for row in cursor.fetchall()]
+            try:
+                cursor.execute(query, values)
+                return [Row(*row) for row in cursor.fetchall()]
+            except sqlite3.OperationalError as error:
+                if "UTF-8" not in str(error):
+                    raise
+                return _damaged(cursor.sqlite_cursor.connection, query, values)
 
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()
@@ -217,6 +222,18 @@ def translated() -> Iterator[None]:
         raise AppendOnly(str(error)) from error
     except (sqlite3.Error, EventSourcingError) as error:
         raise Unavailable(f"the database file cannot be used now: {error}") from error
+
+
+def _damaged(
+    connection: sqlite3.Connection, query: str, values: Mapping[str, object]
+) -> Sequence[Row]:
+    """The rows of a query that finds text which is none, so that an audit can say where it is."""
+    before = connection.text_factory
+    connection.text_factory = lambda text: text.decode(errors="surrogateescape")
+    try:
+        return [Row(*row) for row in connection.execute(query, values)]
+    finally:
+        connection.text_factory = before
 
 
 def _statements(script: str) -> Iterator[str]:

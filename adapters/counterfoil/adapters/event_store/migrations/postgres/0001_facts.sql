@@ -1,6 +1,6 @@
 -- The facts. Tenant first in every key; a stream's versions cannot repeat.
 CREATE TABLE facts (
-    position       bigint NOT NULL,
+    position       bigint NOT NULL CHECK (position > 0),
     tenant         text   NOT NULL COLLATE "C",
     stream         text   NOT NULL COLLATE "C",
     version        bigint NOT NULL CHECK (version >= 0),

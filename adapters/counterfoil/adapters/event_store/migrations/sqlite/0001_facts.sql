@@ -1,6 +1,6 @@
 -- The facts. Tenant first in every key; a stream's versions cannot repeat.
 CREATE TABLE facts (
-    position       INTEGER PRIMARY KEY,
+    position       INTEGER PRIMARY KEY CHECK (position > 0),
     tenant         TEXT    NOT NULL,
     stream         TEXT    NOT NULL,
     version        INTEGER NOT NULL CHECK (version >= 0),
