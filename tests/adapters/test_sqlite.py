@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from counterfoil.domain.errors import AppendOnly, SchemaTooNew
 from counterfoil.adapters.event_store.schema import migrations
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.billing import Billing
 from counterfoil.domain import Customer, NewLine, Seller, Tax
-from counterfoil.domain.errors import CorruptHistory, Unavailable
+from counterfoil.domain.errors import AppendOnly, CorruptHistory, SchemaTooNew, Unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path

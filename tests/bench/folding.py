@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from eventsourcing.application import project_aggregate
@@ -171,6 +171,9 @@ class LibraryInvoice(Aggregate):
         self.totals = totals
 
 
+Copy = TypeVar("Copy", bound=LibraryInvoice)
+
+
 def library_mapper() -> Mapper[UUID]:
     """The library's mapper as its application makes it by default."""
     transcoder = JSONTranscoder()
@@ -181,11 +184,16 @@ def library_mapper() -> Mapper[UUID]:
 
 def library_events(history: Sequence[InvoiceEvent], mapper: Mapper[UUID]) -> list[StoredEvent]:
     """The stored events of the library's invoice that says what ours says."""
+    invoice = copied(LibraryInvoice, history)
+    return [mapper.to_stored_event(one) for one in invoice.collect_events()]
+
+
+def copied(kind: type[Copy], history: Sequence[InvoiceEvent]) -> Copy:
+    """The library's invoice that says what ours says, with events that are not saved yet."""
     drafted, *added, finalized = history
     assert isinstance(drafted, InvoiceDrafted)
     assert isinstance(finalized, InvoiceFinalized)
-    start = drafted.model_dump(mode="json", exclude={"invoice"})
-    invoice = LibraryInvoice(**start)
+    invoice = kind(**drafted.model_dump(mode="json", exclude={"invoice"}))
     for fact in added:
         assert isinstance(fact, LineAdded)
         line = fact.line
@@ -204,4 +212,4 @@ def library_events(history: Sequence[InvoiceEvent], mapper: Mapper[UUID]) -> lis
             net=line.net,
         )
     invoice.finalize(**finalized.model_dump(mode="json", exclude={"due_on"}))
-    return [mapper.to_stored_event(one) for one in invoice.collect_events()]
+    return invoice

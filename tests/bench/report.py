@@ -74,7 +74,7 @@ def print_result(console: Console, result: Result) -> None:
     # In all 79 columns, the same for every pair, so that the tables stand under each other.
     table.add_column("", width=5, no_wrap=True)
     table.add_column("", width=19)
-    table.add_column(f"per {pair.unit}", width=9, justify="right", no_wrap=True)
+    table.add_column(f"per {pair.unit}", width=9, justify="right")
     table.add_column("a second", width=9, justify="right", no_wrap=True)
     table.add_column("spread", width=6, justify="right", no_wrap=True)
     table.add_column("ours is", width=13, no_wrap=True)

@@ -15,10 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 # Python looks for modules beside the program; these names start one folder higher.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import deciding, folding, report, saving
+from bench import commanding, deciding, folding, postgres_saving, report, saving
 from bench.harness import Pair, Result, measure
 
-PAIRS: tuple[Pair, ...] = (*folding.PAIRS, *deciding.PAIRS, *saving.PAIRS)
+PAIRS: tuple[Pair, ...] = (
+    *folding.PAIRS,
+    *deciding.PAIRS,
+    *saving.PAIRS,
+    *postgres_saving.PAIRS,
+    *commanding.PAIRS,
+)
 
 EPILOG = """\
 from make:  make bench ARGS="--only fold --rounds 30"

@@ -18,6 +18,7 @@ from uuid import uuid4
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
+from bench.folding import LibraryInvoice, copied, library_mapper
 from bench.harness import Contender, Pair, Sample
 from bench.invoices import issued
 from counterfoil.adapters.event_store.chain import GENESIS
@@ -46,6 +47,9 @@ def sqlite_files(saves: int) -> Iterator[Sequence[Contender]]:
                 Contender("SQLiteLog", "ours", all_of(saves, lambda: ours_save(log))),
                 Contender(
                     "library's recorder", "peer", all_of(saves, lambda: library_save(recorder))
+                ),
+                Contender(
+                    "mapper and recorder", "peer", all_of(saves, lambda: mapped_save(recorder))
                 ),
                 Contender(
                     "sqlite3 executemany", "limit", all_of(saves, lambda: raw_save(connection))
@@ -103,6 +107,13 @@ def library_save(recorder: SQLiteApplicationRecorder) -> Save:
     return lambda: recorder.insert_events(stored)
 
 
+def mapped_save(recorder: SQLiteApplicationRecorder) -> Save:
+    """A save of facts of the library's own, which its mapper makes bytes of as ours are made."""
+    events = copied(LibraryInvoice, FACTS).collect_events()
+    mapper = library_mapper()
+    return lambda: recorder.insert_events([mapper.to_stored_event(event) for event in events])
+
+
 @contextmanager
 def raw(folder: Path) -> Iterator[sqlite3.Connection]:
     """Our schema and the recorder's settings (WAL, synchronous FULL), without our code."""
@@ -145,8 +156,10 @@ PAIRS = (
         size=300,
         setup=sqlite_files,
         note=(
+            "Target: as fast as the recorder. "
             "Ours encodes the facts, chains their hashes and stores who, when and why; "
-            "the peer is given the bytes and stores no envelope; "
+            "the recorder alone is given the bytes and stores no envelope, "
+            "and the mapper makes them of the library's own events; "
             "the limit is given the whole rows of ours. All flush the disk once a save."
         ),
     ),

@@ -18,6 +18,7 @@ from counterfoil.adapters.event_store.chain import GENESIS, link
 from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.adapters.event_store.rows import Row
 from counterfoil.domain.errors import Malformed
+from counterfoil.domain.value import LARGEST
 
 PAGE = 5_000
 Progress = Callable[[int], None]
@@ -107,7 +108,7 @@ class Audit:
         return Report(tree.size, tree.root(), first, bad)
 
     def _rows(self) -> Iterator[Row]:
-        position = 0
+        position = -LARGEST - 1  # nothing may hide before the first place
         while rows := self._log.rows_since(position, limit=PAGE):
             yield from rows
             position = rows[-1].position
@@ -143,7 +144,12 @@ class _Chains:
         if row.hash != link(head, row):
             return "the hash is not that of this row after the one before it"
         if row.position != expected:
-            return f"position {expected} is missing before it"
+            missing = row.position > expected
+            return (
+                f"position {expected} is missing before it"
+                if missing
+                else f"it stands where position {expected} should be"
+            )
         return None
 
 

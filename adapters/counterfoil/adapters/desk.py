@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from counterfoil.adapters.acting import current, current_trace
 from counterfoil.adapters.ids import IdFactory
 from counterfoil.adapters.names import of_command
-from counterfoil.domain.errors import Conflict, Malformed
+from counterfoil.domain.errors import Conflict, Malformed, NotFound, Rejected
 from counterfoil.domain.ports import (
     Append,
     Claim,
@@ -112,14 +112,31 @@ class Desk:
 
     def _once(self, request: Request, decide: Callable[[Transaction], Decided]) -> Answer:
         with self._log.transaction(self._tenant) as transaction:
-            if request.command_id is not None:
-                claim = transaction.claimed(request.command_id)
-                if claim is not None:
-                    return _first_answer(claim, request)
-            decided = decide(transaction)
+            first = self._first_answer(transaction, request)
+            if first is not None:
+                return first
+            try:
+                decided = decide(transaction)
+            except (Rejected, NotFound):
+                # A twin of this request may have been obeyed since, and that be the reason.
+                first = self._first_answer(transaction, request)
+                if first is not None:
+                    return first
+                raise
             answer = _answer(decided, transaction)
             transaction.append(decided.appends, self._origin(request), _claim(request, answer))
             return answer
+
+    def _first_answer(self, transaction: Transaction, request: Request) -> Answer | None:
+        if request.command_id is None:
+            return None
+        claim = transaction.claimed(request.command_id)
+        if claim is None:
+            return None
+        if claim.fingerprint != request.fingerprint:
+            raise Malformed("command_id", "was used for another command before; choose a new one")
+        transaction.append((), self._origin(request), None)
+        return Answer(claim.stream, claim.version)
 
     def _origin(self, request: Request) -> Origin:
         now, acting = self._clock(), current()
@@ -146,12 +163,6 @@ def expect(stream: Stream, call: Call) -> None:
             f"{stream.name} is at version {stream.version}, expected was {version}: "
             "load it again and decide again"
         )
-
-
-def _first_answer(claim: Claim, request: Request) -> Answer:
-    if claim.fingerprint != request.fingerprint:
-        raise Malformed("command_id", "was used for another command before; choose a new one")
-    return Answer(claim.stream, claim.version)
 
 
 def _answer(decided: Decided, transaction: Transaction) -> Answer:

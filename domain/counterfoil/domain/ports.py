@@ -77,7 +77,11 @@ class Transaction(Protocol):
         """
 
     def append(self, appends: Sequence[Append], origin: Origin, claim: Claim | None) -> None:
-        """Store facts and the claim of their command; `Conflict` when a version is taken."""
+        """Store facts and the claim of their command; `Conflict` when a version is taken.
+
+        Returns when they are on the disk. With nothing to store, it returns when all that was
+        read is: an answer must not rest on what a crash could still undo.
+        """
 
 
 class EventLog(Protocol):

@@ -7,6 +7,7 @@ left out: the log gives it while it stores the row, and checkpoints prove the or
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ def link(previous: bytes, row: NewRow | Row) -> bytes:
     ).digest()
 
 
+@lru_cache(maxsize=4096)
 def _text(value: str | None) -> bytes:
     if value is None:
         return _ABSENT

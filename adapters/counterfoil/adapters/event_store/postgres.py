@@ -32,7 +32,7 @@ from psycopg_pool import PoolTimeout
 from counterfoil.adapters.event_store.chain import GENESIS
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.event_store.recorder import FactsRecorder
-from counterfoil.adapters.event_store.rows import NewRow, Row, new_rows
+from counterfoil.adapters.event_store.rows import NewRow, Row, microseconds, new_rows
 from counterfoil.adapters.event_store.schema import pending
 from counterfoil.adapters.event_store.subscription import PollingSubscription
 from counterfoil.domain.errors import (
@@ -49,10 +49,16 @@ _LOG_LOCK = 0x436F756E74657266
 _STREAM_LOCKS = 0x6F696C73
 
 _WAIT_S = 10
-_SESSION = f"-c lock_timeout={_WAIT_S}s -c idle_in_transaction_session_timeout=60s"
+_IDLE_S = 60
 
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _CLAIM = "INSERT INTO claims VALUES (%s, %s, %s, %s, %s)"
 _CLAIMED = "SELECT fingerprint, stream, version FROM claims WHERE tenant = %s AND command_id = %s"
+_APPEND = (
+    "CALL facts_append(%s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, %s::text,"
+    " %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[], %s::bytea, %s::text,"
+    " %s::bigint, %s::boolean)"
+)
 # The statement takes its snapshot after the lock is held, so the last position is the last.
 _INSERT = """
 INSERT INTO facts (
@@ -176,7 +182,12 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
         with translated():
             self.datastore.pool.open()
             with self.datastore.pool.connection() as connection:
-                yield connection
+                try:
+                    yield connection
+                except psycopg.OperationalError:
+                    if connection.broken:  # then its idle neighbours are, most likely, too
+                        self.datastore.pool.check()
+                    raise
 
 
 class PostgresTransaction:
@@ -226,11 +237,31 @@ class PostgresTransaction:
         rows = [
             row for append in appends for row in new_rows(self._tenant, append, origin, self._codec)
         ]
-        self.store(rows, None if claim is None else (origin.command_id, claim))
+        begun = self._connection.info.transaction_status != TransactionStatus.IDLE
+        if begun or not (rows or claim):
+            # A procedure cannot commit inside a transaction that is open.
+            self.store(rows, None if claim is None else (origin.command_id, claim))
+            return
+        said = (claim.fingerprint, claim.stream, claim.version) if claim else (None, None, None)
+        values = (
+            self._tenant,
+            microseconds(origin.recorded_at),
+            origin.actor.type.value,
+            origin.actor.id,
+            origin.command_id,
+            origin.causation_id,
+            origin.correlation_id,
+            *_columns(rows),
+            *said,
+            self._early,
+        )
+        self._connection.execute(_APPEND, values, prepare=True)
 
     def store(self, rows: Sequence[NewRow], claim: tuple[str, Claim] | None) -> Sequence[int]:
         """Store rows as they are, and return their positions: in one round trip, lock and all."""
         if not rows and claim is None:
+            self._connection.rollback()  # of a stream that was taken: nothing comes of it
+            self._connection.execute(_BARRIER, prepare=True)
             return ()
         with self._connection.pipeline():
             self._begin()
@@ -258,17 +289,14 @@ class PostgresTransaction:
                 first.command_id,
                 first.causation_id,
                 first.correlation_id,
-                [row.stream for row in rows],
-                [row.version for row in rows],
-                [row.type for row in rows],
-                [row.body for row in rows],
-                [row.hash for row in rows],
+                *_columns(rows),
             ),
         )
 
     def _begin(self) -> None:
         if self._connection.info.transaction_status == TransactionStatus.IDLE:
-            self._connection.execute("BEGIN", prepare=True)
+            # Order and uniqueness come of our locks and keys, whatever a deployment's default is.
+            self._connection.execute(_BEGIN, prepare=True)
             if self._early:
                 self._connection.execute("SET LOCAL synchronous_commit = off", prepare=True)
 
@@ -285,6 +313,19 @@ class PostgresTransaction:
         return Stream(stream, facts, version, head)
 
 
+def _columns(
+    rows: Sequence[NewRow],
+) -> tuple[list[str], list[int], list[str], list[bytes], list[bytes]]:
+    """What differs from row to row of one append, column by column."""
+    return (
+        [row.stream for row in rows],
+        [row.version for row in rows],
+        [row.type for row in rows],
+        [row.body for row in rows],
+        [row.hash for row in rows],
+    )
+
+
 class _Datastore(PostgresDatastore):
     """The library's pool, with everything that a connection string may say."""
 
@@ -296,13 +337,14 @@ class _Datastore(PostgresDatastore):
             port=str(said.get("port", "")),
             user=str(said.get("user", "")),
             password="",
-            connect_timeout=_WAIT_S,
+            connect_timeout=float(said.get("connect_timeout") or _WAIT_S),
             originator_id_type="text",
+            idle_in_transaction_session_timeout=_IDLE_S,
             pool_size=pool_size,
             max_overflow=pool_size_max - pool_size,
         )
         self.pool.conninfo = url
-        options = " ".join(filter(None, (str(said.get("options", "")), _SESSION)))
+        options = f"-c lock_timeout={_WAIT_S}s {said.get('options') or ''}"  # theirs win over ours
         self.pool.kwargs = {"row_factory": dict_row, "options": options}
 
 

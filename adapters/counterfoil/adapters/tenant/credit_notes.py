@@ -70,16 +70,15 @@ class CreditNotes(Office):
                 return Decided([], note_id)
             issued, applied = _credited(current, facts)
             seller = issued.document.seller
-            on = day("issued_on", issued_on, self._today())
             numbers, assigned = self._take_number(
-                transaction, DocumentKind.CREDIT_NOTE, seller, note_id, on
+                transaction, DocumentKind.CREDIT_NOTE, seller, note_id, day("issued_on", issued_on)
             )
             issue = credit_notes.document(
                 applied,
                 issued,
                 number=assigned.number,
                 series=numbers.to.name,
-                issued_on=on,
+                issued_on=assigned.issued_on,
                 reason=reason,
             )
             document = credit_notes.decide(issue, known)

@@ -60,13 +60,15 @@ class Documents(Office):
         seller = draft.terms.seller or self._house.seller
         if seller is None:
             raise Malformed("seller", "is required: name one in Billing.open or in the draft")
-        issued_on = day("issued_on", on, self._today())
         has_lines(draft)  # before a number is taken for it
         numbers, assigned = self._take_number(
-            transaction, DocumentKind.INVOICE, seller, stream.name, issued_on
+            transaction, DocumentKind.INVOICE, seller, stream.name, day("issued_on", on)
         )
         command = commands.FinalizeInvoice(
-            number=assigned.number, series=numbers.to.name, issued_on=issued_on, seller=seller
+            number=assigned.number,
+            series=numbers.to.name,
+            issued_on=assigned.issued_on,
+            seller=seller,
         )
         facts = decisions.decide(command, draft)
         return Decided([numbers, Append(stream, facts)], stream.name)

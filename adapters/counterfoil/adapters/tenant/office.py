@@ -69,15 +69,28 @@ class Office:
         return self._invoice(self._desk.obey(Request(name, said, call), decide))
 
     def _take_number(
-        self, transaction: Transaction, kind: DocumentKind, seller: Seller, document: str, on: date
+        self,
+        transaction: Transaction,
+        kind: DocumentKind,
+        seller: Seller,
+        document: str,
+        said: date | None,
     ) -> tuple[Append, NumberAssigned]:
-        """The next number of the series that a document of this date belongs to.
+        """The next number of the series that a document of this day belongs to, or of today.
 
-        The series is held until the end of the unit of work: who waits gets the number after.
+        The series is held until the end of the unit of work: who waits gets the number after. What
+        day it is today is asked once it is held, or a document that waited would be dated before
+        the one that it waited for.
         """
-        opening = series_decisions.opening(self._house.numbering[kind], kind, seller.id, on)
-        name = f"series:{opening.series.series}"
-        stream = transaction.take(name)
+        numbering = self._house.numbering[kind]
+        opening = series_decisions.opening(numbering, kind, seller.id, said or self._today())
+        while True:
+            stream = transaction.take(f"series:{opening.series.series}")
+            on = said or self._today()
+            still = series_decisions.opening(numbering, kind, seller.id, on)
+            if still == opening:
+                break
+            opening = still  # a year ended while we waited
         series = series_state.fold(cast("Sequence[SeriesEvent]", stream.facts))
         opened = series_decisions.decide(opening, series)
         assign = series_decisions.AssignNumber(document=document, issued_on=on)
@@ -136,11 +149,11 @@ def listed(field: str, given: Sequence[Made] | None, kind: type[Made]) -> tuple[
     return tuple(given)
 
 
-def day(field: str, given: date | None, otherwise: date) -> date:
-    """The day that a caller said, or another."""
+def day(field: str, given: date | None) -> date | None:
+    """The day that a caller said, if one was said."""
     if given is not None and type(given) is not date:
         raise Malformed(field, "must be a date")
-    return given or otherwise
+    return given
 
 
 # The log returns facts of any kind. One that does not belong to its stream is found by the fold,
