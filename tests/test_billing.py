@@ -454,6 +454,24 @@ def test_one_command_id_sent_eight_times_at_once_has_one_effect(acme: Tenant) ->
     assert acme.get_invoice(invoice.id).amount_paid == 1000
 
 
+def test_twins_with_an_expected_version_get_one_answer(acme: Tenant) -> None:
+    invoice = draft(acme)
+    answers = at_once(
+        8,
+        lambda: acme.set_metadata(
+            invoice.id, {"a": "b"}, command_id="once", expected_version=invoice.version
+        ),
+    )
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_an_invoice_finalized_at_once_gets_one_number(acme: Tenant) -> None:
+    invoice = draft(acme)
+    answers = at_once(8, lambda: acme.finalize_invoice(invoice.id))
+    assert {answer.number for answer in answers} == {"INV-2026-0001"}
+    assert finalized(acme).number == "INV-2026-0002"
+
+
 def test_finalizing_at_once_leaves_no_gap(acme: Tenant) -> None:
     drafts = iter([draft(acme).id for _ in range(16)])
     invoices = at_once(16, lambda: acme.finalize_invoice(next(drafts)))

@@ -117,7 +117,7 @@ class Desk:
                 return first
             try:
                 decided = decide(transaction)
-            except (Rejected, NotFound):
+            except (Rejected, NotFound, VersionDiffers):
                 # A twin of this request may have been obeyed since, and that be the reason.
                 first = self._first_answer(transaction, request)
                 if first is not None:

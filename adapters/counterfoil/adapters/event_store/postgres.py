@@ -15,6 +15,7 @@ for a flush of its own.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -113,6 +114,7 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
         """
         self.codec = codec or Codec()
         self._early = early_lock_release
+        self._url = url
         with translated():
             super().__init__(_Datastore(url, pool_size, pool_size_max), events_table_name="facts")
 
@@ -141,15 +143,18 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
         return PollingSubscription(self, gt, topics, self._listen)
 
     def _listen(self, seconds: float) -> Iterator[None]:
-        with self._connection() as connection:
-            connection.execute("LISTEN facts")
+        # A connection of its own: a subscription lives long, and those of the pool are for work.
+        while True:
             try:
-                while True:
-                    yield
-                    for _ in connection.notifies(timeout=seconds, stop_after=1):
-                        pass
-            finally:
-                connection.execute("UNLISTEN facts")
+                with psycopg.connect(self._url, autocommit=True) as connection:
+                    connection.execute("LISTEN facts")
+                    while True:
+                        yield
+                        for _ in connection.notifies(timeout=seconds, stop_after=1):
+                            pass
+            except psycopg.OperationalError:
+                yield  # what is pulled now says by itself if the database is away
+                time.sleep(seconds)
 
     def migrate(self) -> None:
         """Bring the schema up to date; two at once wait for each other, a newer one is refused."""

@@ -14,7 +14,7 @@ from counterfoil.adapters.names import INVOICE, of_kind
 from counterfoil.domain.credit_note import state as credit_note_state
 from counterfoil.domain.credit_note.events import CreditNoteEvent
 from counterfoil.domain.envelope import Recorded
-from counterfoil.domain.errors import Malformed, NotFound, Reason, Rejected
+from counterfoil.domain.errors import Conflict, Malformed, NotFound, Reason, Rejected
 from counterfoil.domain.invoice import commands, decisions, state
 from counterfoil.domain.invoice.events import InvoiceEvent
 from counterfoil.domain.money import Money
@@ -95,8 +95,11 @@ class Office:
         opened = series_decisions.decide(opening, series)
         assign = series_decisions.AssignNumber(document=document, issued_on=on)
         taken = series_decisions.decide(assign, series_state.fold(opened, series))
-        (assigned,) = (fact for fact in taken if isinstance(fact, NumberAssigned))
-        return Append(stream, (*opened, *taken)), assigned
+        match taken:
+            case (NumberAssigned() as assigned,):
+                return Append(stream, (*opened, *taken)), assigned
+            case _:
+                raise Conflict(f"{document} was given its number meanwhile; load it again")
 
     def _invoice(self, answer: Answer) -> Invoice:
         shown = view_invoice(self._history(answer))
