@@ -20,29 +20,40 @@ _LENGTH = struct.Struct(">i")
 _ABSENT = _LENGTH.pack(-1)
 
 
+class Links:
+    """Makes the hashes of rows that one append adds to one stream: what they share, once."""
+
+    def __init__(self, row: NewRow | Row) -> None:
+        """Take what is shared from any of the rows."""
+        self._recorded_at = row.recorded_at
+        self._stream = _text(row.tenant) + _text(row.stream)
+        self._origin = (
+            _text(row.actor_type)
+            + _text(row.actor_id)
+            + _text(row.command_id)
+            + _text(row.causation_id)
+            + _text(row.correlation_id)
+        )
+
+    def link(self, previous: bytes, version: int, type_name: str, body: bytes) -> bytes:
+        """The hash of the row that follows the one with hash `previous`."""
+        return sha256(
+            previous
+            + _NUMBERS.pack(version, self._recorded_at)
+            + self._stream
+            + _text(type_name)
+            + self._origin
+            + _LENGTH.pack(len(body))
+            + body
+        ).digest()
+
+
 def link(previous: bytes, row: NewRow | Row) -> bytes:
     """The hash of a row that follows the one with hash `previous` in its stream.
 
     `facts_hash` in the PostgreSQL schema computes the same.
     """
-    return sha256(
-        b"".join(
-            (
-                previous,
-                _NUMBERS.pack(row.version, row.recorded_at),
-                _text(row.tenant),
-                _text(row.stream),
-                _text(row.type),
-                _text(row.actor_type),
-                _text(row.actor_id),
-                _text(row.command_id),
-                _text(row.causation_id),
-                _text(row.correlation_id),
-                _LENGTH.pack(len(row.body)),
-                row.body,
-            )
-        )
-    ).digest()
+    return Links(row).link(previous, row.version, row.type, row.body)
 
 
 @lru_cache(maxsize=4096)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from counterfoil.adapters.event_store.chain import link
+from counterfoil.adapters.event_store.chain import Links
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.domain.envelope import Actor, ActorType, Envelope, Recorded
 from counterfoil.domain.errors import CorruptHistory, CounterfoilError
@@ -73,25 +73,25 @@ def chained(
     origin: Origin,
 ) -> Iterator[NewRow]:
     """The rows of typed bodies that follow a version of a stream."""
-    recorded_at = microseconds(origin.recorded_at)
-    actor_type, actor_id = origin.actor.type.value, origin.actor.id
+    shared = NewRow(
+        tenant,
+        stream,
+        after,
+        "",
+        b"",
+        microseconds(origin.recorded_at),
+        origin.actor.type.value,
+        origin.actor.id,
+        origin.command_id,
+        origin.causation_id,
+        origin.correlation_id,
+        head,
+    )
+    links = Links(shared)
+    origin_columns = shared[5:-1]
     for version, (type_name, body) in enumerate(bodies, after + 1):
-        bare = NewRow(
-            tenant,
-            stream,
-            version,
-            type_name,
-            body,
-            recorded_at,
-            actor_type,
-            actor_id,
-            origin.command_id,
-            origin.causation_id,
-            origin.correlation_id,
-            b"",
-        )
-        head = link(head, bare)
-        yield bare._replace(hash=head)
+        head = links.link(head, version, type_name, body)
+        yield NewRow._make((tenant, stream, version, type_name, body, *origin_columns, head))
 
 
 def recorded(row: Row, codec: Codec) -> Recorded[Event]:

@@ -40,9 +40,12 @@ BEGIN SELECT RAISE(ABORT, 'claims are append-only: they are not deleted'); END;
 
 -- REPLACE would delete a row without asking the triggers above. Versions have no gaps either.
 CREATE TRIGGER facts_are_added_in_order BEFORE INSERT ON facts
-WHEN NEW.version - 1 <> (
-    SELECT coalesce(max(version), min(NEW.version, 1) - 1)
-    FROM facts WHERE tenant = NEW.tenant AND stream = NEW.stream
+WHEN EXISTS (
+    SELECT 1 FROM facts
+    WHERE tenant = NEW.tenant AND stream = NEW.stream AND version >= NEW.version
+) OR NEW.version > 1 AND NOT EXISTS (
+    SELECT 1 FROM facts
+    WHERE tenant = NEW.tenant AND stream = NEW.stream AND version = NEW.version - 1
 ) OR EXISTS (SELECT 1 FROM facts WHERE position = NEW.position)
 BEGIN SELECT RAISE(ABORT, 'facts are append-only: this is not the next version'); END;
 
