@@ -103,7 +103,7 @@ def nothing_half_written(billing: Billing) -> None:
 
 def test_a_server_that_stops_is_unavailable_until_it_is_back(server: str) -> None:
     operator = Server(server)
-    url = urlsplit(server)._replace(path="/stopped").geturl()
+    url = urlsplit(server)._replace(path="/stopped").geturl() + "&connect_timeout=2"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("CREATE DATABASE stopped")  # gone with its server
     Billing.init(url)

@@ -7,6 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,6 +134,26 @@ def test_a_file_that_is_no_database_is_unavailable_and_stays_as_it_was(tmp_path:
 def test_a_folder_that_does_not_exist_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="unable to open"):
         Billing.open(tmp_path / "missing" / "log.db")
+
+
+def test_closing_while_others_read_ends_their_reading_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    invoice = drafted(path)
+    billing = Billing.open(path)
+    reading = Barrier(5)
+
+    def read() -> None:
+        reading.wait()
+        while True:
+            billing.tenant("acme").get_invoice(invoice)
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        reading.wait()
+        billing.close()
+        for reader in readers:
+            with pytest.raises(Unavailable):
+                reader.result(timeout=30)
 
 
 _WRITER = """

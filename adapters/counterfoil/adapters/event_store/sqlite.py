@@ -198,6 +198,27 @@ class _Datastore(SQLiteDatastore):
 
 
 class _Pool(SQLiteConnectionPool):
+    """The library's pool, closed without closing what a thread is using: that would crash Python.
+
+    Such a connection is closed when it is given back.
+    """
+
+    def close(self) -> None:
+        with self._put_condition:
+            self._closed = True
+            while self._pool:
+                self._pool.popleft().close()
+
+    def put_connection(self, conn: SQLiteConnection) -> None:
+        if not self._closed:
+            super().put_connection(conn)
+            return
+        with self._put_condition:
+            self._in_use.pop(id(conn), None)
+            conn.close()
+        if conn.is_writer:
+            self._writer_lock.release()
+
     def _create_connection(self) -> SQLiteConnection:
         if self.is_sqlite_memory_mode:
             return super()._create_connection()
