@@ -161,8 +161,9 @@ def _says(fact: Event, currency: str) -> str:
         case InvoiceDrafted(terms=terms):
             return f"for {terms.customer.name}"
         case LineAdded(line=line):
+            less = f" less {_money(line.discounted, currency)}" if line.discounted else ""
             net = _money(line.net, currency)
-            return f"{line.description}: {line.quantity} × {line.unit_price} = {net}"
+            return f"{line.description}: {line.quantity} × {line.unit_price}{less} = {net}"
         case SeriesOpened():
             return f"numbers look like {fact.format}"
         case NumberAssigned():
