@@ -55,9 +55,33 @@ GRANT SELECT ON schema_steps TO counterfoil_writer, counterfoil_reader, counterf
 -- Append needs no more: the order of the log is kept by advisory locks, and LISTEN, NOTIFY and
 -- pg_logical_emit_message are everybody's. No sequence, because positions come of the log itself.
 GRANT SELECT, INSERT ON facts, claims TO counterfoil_writer;
+GRANT EXECUTE ON FUNCTION hold_generation(bigint) TO counterfoil_writer;
 
--- Who follows the log needs the facts. Read models will be granted here as they come; claims say
--- who asked for what, and are nobody's read model.
+-- Read models are kept by whoever writes facts, or by a worker in the same role. Making them anew
+-- takes the owner: it makes tables, and gives them these grants. Those of a release that has not
+-- been rebuilt yet are not there; run this again when they are.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY[
+        'invoices', 'invoice_metadata', 'invoice_counts', 'lines', 'payments', 'refunds',
+        'credit_notes', 'series', 'customers', 'ageing', 'journal'
+    ]
+    LOOP
+        IF to_regclass(name) IS NOT NULL THEN
+            EXECUTE format(
+                'GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO counterfoil_writer', name);
+            EXECUTE format(
+                'GRANT SELECT ON %I TO counterfoil_reader, counterfoil_auditor', name);
+        END IF;
+    END LOOP;
+END
+$$;
+GRANT SELECT, UPDATE ON projections, projecting TO counterfoil_writer;
+GRANT SELECT ON projections, projecting TO counterfoil_reader, counterfoil_auditor;
+
+-- Who follows the log needs the facts. Claims say who asked for what, and are nobody's read model.
 GRANT SELECT ON facts TO counterfoil_reader;
 
 -- An auditor reads all there is, and makes every hash again.

@@ -19,6 +19,8 @@ from counterfoil.adapters.audit import Audit
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.adapters.ids import IdFactory, new_id
 from counterfoil.adapters.names import of_tenant
+from counterfoil.adapters.read_models.inline import Inline
+from counterfoil.adapters.read_models.sqlite import SQLiteStore
 from counterfoil.adapters.tenant import House, Tenant
 from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.domain.numbering import DocumentKind, Numbering
@@ -27,6 +29,8 @@ from counterfoil.domain.ports import Clock
 from counterfoil.domain.value import Value
 from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.invoice import Invoice, InvoiceLine
+from counterfoil.projections.keeping import Projections
+from counterfoil.projections.store import Store
 
 if TYPE_CHECKING:
     from counterfoil.adapters.event_store.postgres import PostgresLog
@@ -47,10 +51,13 @@ def utc_now() -> datetime:
 class Billing:
     """An open database and what is the same for all its tenants. Also a context manager."""
 
-    def __init__(self, log: SQLiteLog | PostgresLog, house: House) -> None:
+    def __init__(
+        self, log: SQLiteLog | PostgresLog, house: House, projections: Projections
+    ) -> None:
         self._log = log
         self._house = house
         self.audit = Audit(log)
+        self.projections = projections
 
     @classmethod
     def open(
@@ -63,12 +70,17 @@ class Billing:
         timezone: str = "UTC",
         clock: Clock = utc_now,
         ids: IdFactory = new_id,
+        projections: str | None = None,
     ) -> Self:
         """Open a database: a path is an SQLite file, made if need be; `:memory:` keeps nothing;
         `postgresql://…` is a server, whose schema `Billing.init` made.
 
-        `timezone` says on which day an invoice is issued that is finalized now.
+        `timezone` says on which day an invoice is issued that is finalized now. `projections`
+        says how read models are kept from now on, by whoever writes: "inline", in the transaction
+        that stores the facts, as a new database has it; or "async", by `billing.projections.run`.
         """
+        if projections not in {None, "inline", "async"}:
+            raise Malformed("projections", 'must be "inline" or "async"')
         said = _Settings(
             seller=seller,
             invoice_numbering=invoice_numbering,
@@ -80,7 +92,16 @@ class Billing:
             DocumentKind.INVOICE: said.invoice_numbering,
             DocumentKind.CREDIT_NOTE: said.credit_note_numbering,
         }
-        return cls(log, House(log, clock, ids, said.seller, numbering, zone))
+        log.inline = Inline()
+        kept = Projections(_store(log))
+        try:
+            kept.check()
+            if projections is not None:
+                kept.keep(projections)
+        except CounterfoilError:
+            log.close()
+            raise
+        return cls(log, House(log, clock, ids, said.seller, numbering, zone), kept)
 
     @staticmethod
     def init(database: str | Path) -> None:
@@ -151,6 +172,14 @@ def _log(database: str) -> SQLiteLog | PostgresLog:
             log.close()
             raise
     return log
+
+
+def _store(log: SQLiteLog | PostgresLog) -> Store:
+    if isinstance(log, SQLiteLog):
+        return SQLiteStore(log)
+    from counterfoil.adapters.read_models.postgres import PostgresStore
+
+    return PostgresStore(log)
 
 
 def _unchecked(database: str) -> SQLiteLog | PostgresLog:

@@ -151,6 +151,7 @@ def test_a_connection_cut_between_reading_and_appending_stores_nothing(url: str)
     with Billing.open(url, seller=SELLER) as billing:
 
         def append() -> None:
+            billing.log.inline = None  # no invoice is told of here, only facts
             with billing.log.transaction("acme") as transaction:
                 stream = transaction.read("in_1")
                 assert cut_all(url) > 0
@@ -204,6 +205,7 @@ def test_what_is_raised_in_a_unit_of_work_is_not_hidden_by_a_cut(url: str) -> No
     with Billing.open(url, seller=SELLER) as billing:
 
         def fail() -> None:
+            billing.log.inline = None  # no invoice is told of here, only facts
             with billing.log.transaction("acme") as transaction:
                 transaction.take("in_1")
                 cut_all(url)
@@ -264,7 +266,7 @@ def test_a_lock_that_is_not_given_is_a_conflict(url: str, lock: str) -> None:
 
 def test_a_session_left_open_in_a_transaction_is_ended_by_the_server(url: str) -> None:
     """Who sleeps while holding a series would keep everybody else from it."""
-    with closing(PostgresLog(url)) as log, log._connection() as connection:
+    with closing(PostgresLog(url)) as log, log.connection() as connection:
         limits = connection.execute(
             "SELECT current_setting('lock_timeout') AS lock,"
             " current_setting('idle_in_transaction_session_timeout') AS idle"
@@ -275,7 +277,7 @@ def test_a_session_left_open_in_a_transaction_is_ended_by_the_server(url: str) -
 def test_a_deployment_may_choose_its_own_lock_timeout(url: str) -> None:
     with (
         closing(PostgresLog(f"{url}&options=-c%20lock_timeout%3D123ms")) as log,
-        log._connection() as connection,
+        log.connection() as connection,
     ):
         limit = connection.execute("SELECT current_setting('lock_timeout') AS lock").fetchone()
         assert limit == {"lock": "123ms"}

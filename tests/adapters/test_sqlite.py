@@ -68,7 +68,7 @@ def test_what_the_triggers_refuse_is_told_from_a_conflict(tmp_path: Path) -> Non
     path = tmp_path / "log.db"
     drafted(path)
     log = SQLiteLog(str(path))
-    with pytest.raises(AppendOnly, match="append-only"), log._begun() as cursor:
+    with pytest.raises(AppendOnly, match="append-only"), log.begun() as cursor:
         cursor.execute("DELETE FROM facts")
     log.close()
 

@@ -9,6 +9,7 @@ CounterfoilError
 ├─ CorruptHistory              stored bytes do not parse, a chain is broken: stop
 ├─ AppendOnly                  the store refused to change or delete what is stored
 ├─ SchemaMissing · SchemaTooNew
+├─ RebuildNeeded(names)        read models are those of another version
 ├─ PdfDisabled · EngineUnavailable · RenderFailed
 ├─ StorageNotConfigured · ObjectNotFound · IntegrityFailed
 └─ Unavailable                 a store, a bucket or a processor is down; may be retried
@@ -16,6 +17,7 @@ CounterfoilError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -186,6 +188,15 @@ class SchemaMissing(CounterfoilError):
 
 class SchemaTooNew(CounterfoilError):
     """The database was made by a newer Counterfoil; use that one, or a newer one still."""
+
+
+class RebuildNeeded(CounterfoilError):
+    """Read models were made by another version of their projections; `command` makes them anew."""
+
+    def __init__(self, problem: str, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self.command = f"counterfoil projections rebuild {' '.join(names)}"
+        super().__init__(f"{problem}; run `{self.command}`")
 
 
 class PdfDisabled(CounterfoilError):

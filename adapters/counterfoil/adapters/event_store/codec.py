@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import get_args
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from counterfoil.adapters.event_store.upcasters import UPCASTERS, JsonObject, Upcaster, chain
 from counterfoil.domain.credit_note.events import CreditNoteEvent
@@ -14,6 +15,7 @@ from counterfoil.domain.errors import CorruptHistory, CounterfoilError
 from counterfoil.domain.invoice.events import InvoiceEvent
 from counterfoil.domain.series.events import SeriesEvent
 from counterfoil.domain.value import Event
+from counterfoil.projections.history import Fact
 
 KINDS: tuple[type[Event], ...] = (
     *get_args(InvoiceEvent),
@@ -41,20 +43,52 @@ class Codec:
     def decode(self, type_name: str, body: bytes, *, stream: str, position: int) -> Event:
         """The fact that these bytes tell; anything else stops with `CorruptHistory`."""
         kind = self._kinds.get(type_name)
-        if kind is None and type_name not in self._steps:
-            problem = f"type {type_name} is unknown to this version of Counterfoil"
-            raise CorruptHistory(problem, stream=stream, position=position)
+        if kind is None:
+            self._hold_known(type_name, stream, position)
         try:
             return self._upcast(type_name, json.loads(body)) if kind is None else _fact(kind, body)
         except (ValueError, TypeError, LookupError, CounterfoilError) as error:
             problem = f"the body is no {type_name}: {_where(error)}"
             raise CorruptHistory(problem, stream=stream, position=position) from error
 
+    def plain(
+        self, type_name: str, version: int, position: int, at: int, body: bytes, *, stream: str
+    ) -> Fact:
+        """A fact as projections read it: parsed, brought to its newest version, not checked."""
+        try:
+            said = from_json(body)
+            if type_name not in self._kinds:
+                self._hold_known(type_name, stream, position)
+                type_name, said = self._newest(type_name, said)
+            return Fact(type_name, version, position, at, said)
+        except (ValueError, TypeError, LookupError) as error:
+            problem = f"the body is no {type_name}: {_where(error)}"
+            raise CorruptHistory(problem, stream=stream, position=position) from error
+
+    def newest(self, facts: list[Fact], *, stream: str) -> list[Fact]:
+        """Facts that were parsed together, each brought to its newest version."""
+        kinds = self._kinds
+        for place, (type_name, version, position, at, said) in enumerate(facts):
+            if type_name not in kinds:
+                self._hold_known(type_name, stream, position)
+                newest = self._newest(type_name, dict(said))
+                facts[place] = Fact(newest[0], version, position, at, newest[1])
+        return facts
+
+    def _hold_known(self, type_name: str, stream: str, position: int) -> None:
+        if type_name not in self._kinds and type_name not in self._steps:
+            problem = f"type {type_name} is unknown to this version of Counterfoil"
+            raise CorruptHistory(problem, stream=stream, position=position)
+
     def _upcast(self, type_name: str, body: JsonObject) -> Event:
+        type_name, body = self._newest(type_name, body)
+        return _fact(self._kinds[type_name], json.dumps(body).encode())
+
+    def _newest(self, type_name: str, body: JsonObject) -> tuple[str, JsonObject]:
         while type_name not in self._kinds:
             step = self._steps[type_name]
             type_name, body = step.to, step.step(body)
-        return _fact(self._kinds[type_name], json.dumps(body).encode())
+        return type_name, body
 
 
 def _fact(kind: type[Event], body: bytes) -> Event:

@@ -14,11 +14,9 @@ for a flush of its own.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, LiteralString
 
 import psycopg
@@ -36,6 +34,8 @@ from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.adapters.event_store.rows import NewRow, Row, microseconds, new_rows
 from counterfoil.adapters.event_store.schema import pending
 from counterfoil.adapters.event_store.subscription import PollingSubscription
+from counterfoil.adapters.read_models.inline import Inline, Seen
+from counterfoil.adapters.read_models.postgres import PostgresSession, named
 from counterfoil.domain.errors import (
     AppendOnly,
     Conflict,
@@ -44,10 +44,16 @@ from counterfoil.domain.errors import (
     Unavailable,
 )
 from counterfoil.domain.ports import Append, Claim, Origin, Stream
+from counterfoil.projections.follow import store
+from counterfoil.projections.projection import Change
+from counterfoil.projections.status import begin
 
 # Any two numbers that nobody else's advisory locks use: the bytes of "Counterf" and of "oils".
 _LOG_LOCK = 0x436F756E74657266
 _STREAM_LOCKS = 0x6F696C73
+
+# Read models are kept otherwise since this process looked; `hold_generation` says so.
+_OTHER_GENERATION = "CF002"
 
 _WAIT_S = 10
 _IDLE_S = 60
@@ -58,7 +64,7 @@ _CLAIMED = "SELECT fingerprint, stream, version FROM claims WHERE tenant = %s AN
 _APPEND = (
     "CALL facts_append(%s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, %s::text,"
     " %b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[], %s::bytea, %s::text,"
-    " %s::bigint, %s::boolean)"
+    " %s::bigint, %s::bigint, %s::boolean)"
 )
 # The statement takes its snapshot after the lock is held, so the last position is the last.
 _INSERT = """
@@ -77,14 +83,14 @@ RETURNING position
 # commits without a flush and is no barrier.
 _BARRIER = "SELECT pg_logical_emit_message(true, 'counterfoil', '')"
 _STREAM = """
-SELECT position, version, type, body, hash FROM facts
+SELECT type, version, position, recorded_at, body, hash FROM facts
 WHERE tenant = %s AND stream = %s ORDER BY version
 """
 _HEAD = """
 SELECT version, hash FROM facts WHERE tenant = %s AND stream = %s ORDER BY version DESC LIMIT 1
 """
 _ENDS = """
-SELECT position, version, type, body, hash FROM facts
+SELECT type, version, position, recorded_at, body, hash FROM facts
 WHERE tenant = %(tenant)s AND stream = %(stream)s AND (
     version = 1
     OR version = (
@@ -99,6 +105,8 @@ Connection = psycopg.Connection[Any]
 
 class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
     """The event log on the library's PostgreSQL recorder: its pool, our rows and our commits."""
+
+    inline: Inline | None = None
 
     def __init__(
         self,
@@ -121,8 +129,12 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
     @contextmanager
     def transaction(self, tenant: str) -> Iterator[PostgresTransaction]:
         """Begin a unit of work. What it reads is checked when it appends: versions are a key."""
-        with self._connection() as connection:
-            transaction = PostgresTransaction(connection, tenant, self.codec, self._early)
+        with self.connection() as connection:
+            if self.inline is not None and self.inline.doubted:
+                self.inline.look(PostgresSession(connection, self.codec).select)
+            transaction = PostgresTransaction(
+                connection, tenant, self.codec, self._early, self.inline
+            )
             try:
                 yield transaction
             finally:
@@ -131,9 +143,9 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
 
     def select(self, query: str, values: Mapping[str, object]) -> Sequence[Row]:
         """The rows that a query finds; its values are written as `:name`."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             cursor = connection.cursor(binary=True, row_factory=tuple_row)
-            cursor.execute(_psycopg(query), values, prepare=True)
+            cursor.execute(named(query), values, prepare=True)
             return [Row(*row) for row in cursor]
 
     def subscribe(
@@ -158,7 +170,7 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
 
     def migrate(self) -> None:
         """Bring the schema up to date; two at once wait for each other, a newer one is refused."""
-        with self._connection() as connection, connection.transaction():
+        with self.connection() as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOG_LOCK,))
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS schema_steps"
@@ -167,10 +179,11 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
             for step in pending("postgres", _schema(connection)):
                 connection.execute(step.sql.encode())
                 connection.execute("INSERT INTO schema_steps VALUES (%s)", (step.number,))
+            begin(PostgresSession(connection, self.codec))
 
     def hold_schema(self) -> None:
         """Refuse a database whose schema is not ours: missing, older or newer."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             found = connection.execute("SELECT to_regclass('schema_steps') AS it").fetchone()
             current = _schema(connection) if found and found["it"] else 0
         if pending("postgres", current):
@@ -183,7 +196,8 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
         self.datastore.close()
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection of the pool; errors are said in our words."""
         with translated():
             self.datastore.pool.open()
             with self.datastore.pool.connection() as connection:
@@ -204,11 +218,14 @@ class PostgresTransaction:
         tenant: str,
         codec: Codec,
         early: bool,  # noqa: FBT001
+        inline: Inline | None,
     ) -> None:
         self._connection = connection
         self._tenant = tenant
         self._codec = codec
         self._early = early
+        self._inline = inline
+        self._seen: Seen = {}
 
     def claimed(self, command_id: str) -> Claim | None:
         """The claim of this command id, if the command was obeyed before."""
@@ -242,10 +259,16 @@ class PostgresTransaction:
         rows = [
             row for append in appends for row in new_rows(self._tenant, append, origin, self._codec)
         ]
+        generation, changed = None, []
+        if self._inline is not None and rows:
+            generation = self._inline.generation
+            changed = [*self._inline.changes(self._tenant, self._seen, rows, self._codec)]
         begun = self._connection.info.transaction_status != TransactionStatus.IDLE
-        if begun or not (rows or claim):
+        if begun or changed or not (rows or claim):
             # A procedure cannot commit inside a transaction that is open.
-            self.store(rows, None if claim is None else (origin.command_id, claim))
+            made = None if claim is None else (origin.command_id, claim)
+            with self._doubting():
+                self._store(rows, made, generation, changed)
             return
         said = (claim.fingerprint, claim.stream, claim.version) if claim else (None, None, None)
         values = (
@@ -258,22 +281,40 @@ class PostgresTransaction:
             origin.correlation_id,
             *_columns(rows),
             *said,
+            generation,
             self._early,
         )
-        self._connection.execute(_APPEND, values, prepare=True)
+        with self._doubting():
+            self._connection.execute(_APPEND, values, prepare=True)
 
     def store(self, rows: Sequence[NewRow], claim: tuple[str, Claim] | None) -> Sequence[int]:
-        """Store rows as they are, and return their positions: in one round trip, lock and all."""
+        """Store rows as they are, and return their positions."""
+        return self._store(rows, claim, None, ())
+
+    def _store(
+        self,
+        rows: Sequence[NewRow],
+        claim: tuple[str, Claim] | None,
+        generation: int | None,
+        changed: Sequence[Change],
+    ) -> Sequence[int]:
+        """In one round trip, lock and all. The log is locked last, and briefly: rows of read models
+        are written before.
+        """
         if not rows and claim is None:
             self._connection.rollback()  # of a stream that was taken: nothing comes of it
             self._connection.execute(_BARRIER, prepare=True)
             return ()
         with self._connection.pipeline():
             self._begin()
+            if generation is not None:
+                self._connection.execute("SELECT hold_generation(%s)", (generation,), prepare=True)
             if claim is not None:
                 command_id, made = claim
                 values = (self._tenant, command_id, made.fingerprint, made.stream, made.version)
                 self._connection.execute(_CLAIM, values, prepare=True)
+            if changed:
+                store(PostgresSession(self._connection, self._codec), changed)
             cursor = self._insert(rows) if rows else None
             self._connection.execute("COMMIT", prepare=True)
             if self._early:
@@ -298,6 +339,16 @@ class PostgresTransaction:
             ),
         )
 
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """Have the next unit of work look again when the database asks for other read models."""
+        try:
+            yield
+        except psycopg.Error as error:
+            if self._inline is not None and error.sqlstate == _OTHER_GENERATION:
+                self._inline.doubted = True
+            raise
+
     def _begin(self) -> None:
         if self._connection.info.transaction_status == TransactionStatus.IDLE:
             # Order and uniqueness come of our locks and keys, whatever a deployment's default is.
@@ -313,7 +364,8 @@ class PostgresTransaction:
 
     def _stream(self, stream: str, cursor: psycopg.Cursor[tuple[Any, ...]]) -> Stream:
         facts, version, head = [], 0, GENESIS
-        for position, version, type_name, body, head in cursor:  # noqa: B007  (the last ones count)
+        rows = self._seen[stream] = cursor.fetchall()
+        for type_name, version, position, _, body, head in rows:  # noqa: B007  (the last ones count)
             facts.append(self._codec.decode(type_name, body, stream=stream, position=position))
         return Stream(stream, facts, version, head)
 
@@ -367,6 +419,8 @@ def translated() -> Iterator[None]:
 def _ours(error: psycopg.Error) -> CounterfoilError:
     said = error.diag.message_primary or str(error).partition("\n")[0]
     match error:
+        case _ if error.sqlstate == _OTHER_GENERATION:
+            return Conflict("read models are kept otherwise since; ask again")
         case errors.UniqueViolation() | errors.DeadlockDetected() | errors.LockNotAvailable():
             return Conflict("somebody else wrote first; load again and ask again")
         case _ if error.sqlstate == "CF001" or isinstance(error, errors.InsufficientPrivilege):
@@ -380,8 +434,3 @@ def _ours(error: psycopg.Error) -> CounterfoilError:
 def _schema(connection: Connection) -> int:
     row = connection.execute("SELECT coalesce(max(number), 0) AS it FROM schema_steps").fetchone()
     return int(row["it"]) if row else 0
-
-
-@lru_cache(maxsize=256)
-def _psycopg(query: str) -> bytes:
-    return re.sub(r":(\w+)", r"%(\1)s", query).encode()

@@ -22,8 +22,12 @@ from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.adapters.event_store.rows import NewRow, Row, new_rows
 from counterfoil.adapters.event_store.schema import pending
 from counterfoil.adapters.event_store.subscription import PollingSubscription
+from counterfoil.adapters.read_models.inline import Inline, Seen
+from counterfoil.adapters.read_models.sqlite import SQLiteSession
 from counterfoil.domain.errors import AppendOnly, Conflict, Unavailable
 from counterfoil.domain.ports import Append, Claim, Origin, Stream
+from counterfoil.projections.follow import store
+from counterfoil.projections.status import begin
 
 _MEMORY = ":memory:"
 _STATEMENTS_CACHED = 128
@@ -38,6 +42,8 @@ _INSERT = (
 class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
     """The event log on the library's SQLite recorder: its connections and journal, our rows."""
 
+    inline: Inline | None = None
+
     def __init__(self, path: str, codec: Codec | None = None) -> None:
         self.codec = codec or Codec()
         super().__init__(_Datastore(path), "facts")
@@ -50,8 +56,8 @@ class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
     @contextmanager
     def transaction(self, tenant: str) -> Iterator[SQLiteTransaction]:
         """Begin a unit of work. The write lock is taken at once, so what is read stays true."""
-        with self._begun() as cursor:
-            yield SQLiteTransaction(cursor, tenant, self.codec)
+        with self.begun() as cursor:
+            yield SQLiteTransaction(cursor, tenant, self.codec, self.inline)
 
     def select(self, query: str, values: Mapping[str, object]) -> Sequence[Row]:
         """The rows that a query finds; its values are written as `:name`."""
@@ -78,12 +84,13 @@ class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
             cursor.execute("PRAGMA user_version")
             if not pending("sqlite", cursor.fetchone()[0]):
                 return  # without a lock, so that a copy may be read that nobody may write
-        with self._begun() as cursor:
+        with self.begun() as cursor:
             cursor.execute("PRAGMA user_version")
             for step in pending("sqlite", cursor.fetchone()[0]):
                 for statement in _statements(step.sql):
                     cursor.execute(statement)
                 cursor.execute(f"PRAGMA user_version = {step.number:d}")
+            begin(SQLiteSession(cursor.sqlite_cursor.connection, self.codec))
             cursor.execute("COMMIT")
 
     def close(self) -> None:
@@ -91,7 +98,19 @@ class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
         self.datastore.close()
 
     @contextmanager
-    def _begun(self) -> Iterator[SQLiteCursor]:
+    def reading(self) -> Iterator[SQLiteCursor]:
+        """Begin a transaction that sees one moment only."""
+        with translated(), self.datastore.get_connection(commit=False) as connection:
+            cursor = connection.cursor()
+            cursor.execute("BEGIN")
+            try:
+                yield cursor
+            finally:
+                connection.rollback()
+
+    @contextmanager
+    def begun(self) -> Iterator[SQLiteCursor]:
+        """Begin a transaction that may write; whoever is in it is alone."""
         # The library begins deferred transactions: one that reads first and writes later fails
         # when another process wrote between (facts/eventsourcing, trap 13).
         with translated(), self.datastore.get_connection(commit=True) as connection:
@@ -106,10 +125,14 @@ class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
 class SQLiteTransaction:
     """One unit of work under SQLite's write lock: whoever is in it is alone in it."""
 
-    def __init__(self, cursor: SQLiteCursor, tenant: str, codec: Codec) -> None:
+    def __init__(
+        self, cursor: SQLiteCursor, tenant: str, codec: Codec, inline: Inline | None
+    ) -> None:
         self._cursor = cursor
         self._tenant = tenant
         self._codec = codec
+        self._inline = inline
+        self._seen: Seen = {}
 
     def claimed(self, command_id: str) -> Claim | None:
         """The claim of this command id, if the command was obeyed before."""
@@ -145,12 +168,18 @@ class SQLiteTransaction:
             row for append in appends for row in new_rows(self._tenant, append, origin, self._codec)
         ]
         self._insert(rows, None if claim is None else (origin.command_id, claim))
+        if self._inline is not None and rows:
+            session = SQLiteSession(self._cursor.sqlite_cursor.connection, self._codec)
+            self._inline.look(session.select)
+            store(session, self._inline.changes(self._tenant, self._seen, rows, self._codec))
+        self._cursor.execute("COMMIT")
 
     def store(self, rows: Sequence[NewRow], claim: tuple[str, Claim] | None) -> Sequence[int]:
         """Store rows as they are, and return their positions."""
         self._cursor.execute("SELECT coalesce(max(position), 0) FROM facts")
         (last,) = self._cursor.fetchone()
         self._insert(rows, claim)
+        self._cursor.execute("COMMIT")
         return [*range(last + 1, last + len(rows) + 1)]
 
     def _insert(self, rows: Sequence[NewRow], claim: tuple[str, Claim] | None) -> None:
@@ -160,21 +189,21 @@ class SQLiteTransaction:
                 values = (self._tenant, command_id, made.fingerprint, made.stream, made.version)
                 self._cursor.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?)", values)
             self._cursor.executemany(_INSERT, rows)
-            self._cursor.execute("COMMIT")
         except sqlite3.IntegrityError as error:
             raise Conflict("somebody else wrote first; load again and ask again") from error
 
     def _stream(self, stream: str, which: str) -> Stream:
         self._cursor.execute(
-            "SELECT position, version, type, body, hash FROM facts"  # noqa: S608  (our own words)
+            "SELECT type, version, position, recorded_at, body, hash FROM facts"  # noqa: S608
             f" WHERE tenant = :tenant AND stream = :stream {which} ORDER BY version",
             {"tenant": self._tenant, "stream": stream},
         )
         rows = self._cursor.fetchall()
         facts = [
             self._codec.decode(type_name, body, stream=stream, position=position)
-            for position, _, type_name, body, _ in rows
+            for type_name, _, position, _, body, _ in rows
         ]
+        self._seen[stream] = rows
         if not rows:
             return Stream(stream, facts, 0, GENESIS)
         return Stream(stream, facts, rows[-1]["version"], rows[-1]["hash"])

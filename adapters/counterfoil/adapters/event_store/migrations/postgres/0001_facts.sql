@@ -46,11 +46,15 @@ FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE PROCEDURE facts_append(
     new_tenant text, at bigint, by_type text, by_id text, command text, cause text,
     correlation text, streams text[], versions bigint[], types text[], bodies bytea[],
-    hashes bytea[], claim_fingerprint bytea, claim_stream text, claim_version bigint, early boolean
+    hashes bytea[], claim_fingerprint bytea, claim_stream text, claim_version bigint,
+    generation bigint, early boolean
 ) LANGUAGE plpgsql AS $$
 BEGIN
     IF early THEN
         SET LOCAL synchronous_commit = off;
+    END IF;
+    IF generation IS NOT NULL THEN
+        PERFORM hold_generation(generation);
     END IF;
     IF claim_fingerprint IS NOT NULL THEN
         INSERT INTO claims

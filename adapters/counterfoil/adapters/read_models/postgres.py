@@ -1,0 +1,250 @@
+"""Read models in the PostgreSQL database that holds the facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import Cursor
+from psycopg import sql as ident
+from psycopg.rows import tuple_row
+from pydantic_core import from_json
+
+from counterfoil.adapters.event_store.codec import Codec
+from counterfoil.adapters.read_models import sql
+from counterfoil.projections.history import Fact, History
+from counterfoil.projections.projection import Key, Row, Table
+from counterfoil.projections.store import Place
+
+if TYPE_CHECKING:
+    from counterfoil.adapters.event_store.postgres import PostgresLog
+
+# Who writes facts shares this advisory lock, who swaps tables has it alone: the bytes of
+# "Readmode". `hold_generation` in the schema says the same number.
+_PROJECTING_LOCK = 0x526561646D6F6465
+
+_TYPES = {"text": "text", "integer": "int8"}
+_FACT = "tenant, stream, type, version, position, recorded_at, body"
+# A stream comes as one JSON text: half of reading facts row by row is taking rows apart. What is
+# put together here stands in the order of the index, which the settings below make sure is used.
+_WINDOW = """
+SELECT tenant, stream, '[' || string_agg(
+    '["' || type || '",' || version || ',' || position || ',' || recorded_at || ','
+    || convert_from(body, 'UTF8') || ']', ','
+) || ']'
+FROM (
+    SELECT tenant, stream, type, version, position, recorded_at, body FROM facts
+    WHERE (tenant, stream, version) > (%(tenant)s, %(stream)s, %(version)s)
+        AND (%(until_tenant)s::text IS NULL
+            OR (tenant, stream) <= (%(until_tenant)s, %(until_stream)s))
+        AND position <= %(position)s
+    ORDER BY tenant, stream, version LIMIT %(limit)s
+) AS ordered
+GROUP BY tenant, stream
+"""
+_BY_KEY = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
+    " SET LOCAL enable_hashagg = off; SET LOCAL enable_sort = off"
+)
+
+Connection = psycopg.Connection[Any]
+
+
+class PostgresStore:
+    """The database, as those see it who keep read models in it."""
+
+    workers_max = 64
+
+    def __init__(self, log: PostgresLog) -> None:
+        self._log = log
+
+    @contextmanager
+    def writing(self) -> Iterator[PostgresSession]:
+        """Begin a transaction that changes something; an exception undoes it."""
+        with self._log.connection() as connection, connection.transaction():
+            yield PostgresSession(connection, self._log.codec)
+
+    @contextmanager
+    def reading(self) -> Iterator[PostgresSession]:
+        """Begin a transaction that sees one moment only, however long it reads."""
+        with self._log.connection() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield PostgresSession(connection, self._log.codec)
+
+    @contextmanager
+    def alone(self) -> Iterator[PostgresSession]:
+        """Begin a transaction that changes something while nobody writes facts."""
+        with self.writing() as session:
+            # Writers wait behind whoever waits for this, so it must not wait for long itself.
+            session.execute("SET LOCAL lock_timeout = '1s'", {})
+            session.execute(f"SELECT pg_advisory_xact_lock({_PROJECTING_LOCK})", {})
+            yield session
+
+
+class PostgresSession:
+    """One transaction."""
+
+    def __init__(self, connection: Connection, codec: Codec) -> None:
+        self._connection = connection
+        self._codec = codec
+
+    def select(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """The rows that a query finds; its values are written as `:name`."""
+        return self._run(named(query), values).fetchall()
+
+    def execute(self, query: str, values: Mapping[str, object]) -> int:
+        """Change something, and say how many rows of it."""
+        return self._run(named(query), values).rowcount
+
+    def create(self, table: Table, name: str) -> None:
+        """Make an empty table by this name, without indexes; one that is there is dropped."""
+        self._connection.execute(f"DROP TABLE IF EXISTS {name}".encode())
+        self._connection.execute(sql.create(table, name, "postgres").encode())
+
+    def index(self, table: Table, name: str, mark: str) -> None:
+        """Make its indexes, with names that no other table's have."""
+        for statement in sql.indexes(table, name, mark):
+            self._connection.execute(statement.encode())
+        self._connection.execute(f"ANALYZE {name}".encode())
+
+    def load(self, table: Table, name: str, rows: Sequence[Row]) -> None:
+        """Store rows in a table that has none of their keys."""
+        query = f"COPY {name} FROM STDIN (FORMAT BINARY)".encode()
+        with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+            copy.set_types([_TYPES[column.type] for column in table.columns])
+            for row in rows:
+                copy.write_row(row)
+
+    def write(self, table: Table, name: str, rows: Sequence[Row]) -> None:
+        """Store rows over those of the same keys; in a table of sums, add to them."""
+        self._run(_write(table, name), [list(column) for column in zip(*rows, strict=True)])
+
+    def delete(self, table: Table, name: str, keys: Sequence[Key]) -> None:
+        """Delete the rows of these keys."""
+        self._run(_delete(table, name), [list(column) for column in zip(*keys, strict=True)])
+
+    def swap(self, table: Table, new: str, old: str) -> None:
+        """Put the new table, with the live one's grants, in its place, and call that one `old`."""
+        for privilege, grantee in self.select(_GRANTS, {"table": table.name}):
+            grant = ident.SQL("GRANT {} ON {} TO {}").format(
+                ident.SQL(privilege), ident.Identifier(new), ident.Identifier(grantee)
+            )
+            self._connection.execute(grant)
+        self._connection.execute(f"ALTER TABLE IF EXISTS {table.name} RENAME TO {old}".encode())
+        self._connection.execute(f"ALTER TABLE {new} RENAME TO {table.name}".encode())
+
+    def drop(self, name: str) -> None:
+        """Drop a table, if it is there."""
+        self._connection.execute(f"DROP TABLE IF EXISTS {name}".encode())
+
+    def size(self, name: str) -> int:
+        """How many bytes a table and its indexes take."""
+        ((size,),) = self.select("SELECT pg_total_relation_size(:name::regclass)", {"name": name})
+        return int(size)
+
+    def window(self, after: Place, until: Place | None, position: int, limit: int) -> list[History]:
+        """The next facts in the order of streams, as far as a place and a position."""
+        values = {
+            "tenant": after.tenant,
+            "stream": after.stream,
+            "version": after.version,
+            "until_tenant": until and until.tenant,
+            "until_stream": until and until.stream,
+            "position": position,
+            "limit": limit,
+        }
+        self._connection.execute(_BY_KEY)
+        query = f"COPY ({_WINDOW}) TO STDOUT (FORMAT BINARY)".encode()
+        with self._connection.cursor() as cursor, cursor.copy(query, values) as copy:
+            copy.set_types(["text", "text", "bytea"])
+            rows = list(copy.rows())
+        newest = self._codec.newest
+        try:
+            return [
+                History(tenant, stream, newest(from_json(facts), stream=stream))
+                for tenant, stream, facts in rows
+            ]
+        except ValueError:
+            # Something in there is no JSON: fact by fact, it can be said what.
+            return self._histories([(tenant, stream) for tenant, stream, _ in rows], position)
+
+    def page(self, after: int, limit: int) -> list[tuple[str, str, Fact]]:
+        """The next facts in the order of the log, with their tenants and streams."""
+        rows = self.select(
+            f"SELECT {_FACT} FROM facts WHERE position > :after ORDER BY position LIMIT :limit",  # noqa: S608
+            {"after": after, "limit": limit},
+        )
+        return [
+            (tenant, stream, self._codec.plain(*fact, stream=stream))
+            for tenant, stream, *fact in rows
+        ]
+
+    def histories(self, streams: Iterable[tuple[str, str]], position: int) -> list[History]:
+        """Whole streams, as far as a position."""
+        return self._histories([*streams], position)
+
+    def beginnings(self, streams: Iterable[tuple[str, str]]) -> list[History]:
+        """The first facts of streams."""
+        return self._histories([*streams], None)
+
+    def _histories(self, streams: Sequence[tuple[str, str]], position: int | None) -> list[History]:
+        if not streams:
+            return []
+        upto = "version = 1" if position is None else "position <= %s"
+        columns = [list(column) for column in zip(*streams, strict=True)]
+        rows = self._run(
+            f"SELECT {_FACT} FROM unnest(%b::text[], %b::text[]) AS wanted (tenant, stream)"  # noqa: S608
+            f" JOIN facts USING (tenant, stream) WHERE {upto}"
+            " ORDER BY tenant, stream, version".encode(),
+            columns if position is None else [*columns, position],
+        )
+        plain = self._codec.plain
+        return [
+            History(tenant, stream, [plain(*row[2:], stream=stream) for row in found])
+            for (tenant, stream), found in groupby(rows, itemgetter(0, 1))
+        ]
+
+    def _run(
+        self, query: bytes, values: Mapping[str, object] | Sequence[object]
+    ) -> Cursor[tuple[Any, ...]]:
+        cursor = self._connection.cursor(binary=True, row_factory=tuple_row)
+        return cursor.execute(query, values, prepare=True)
+
+
+_GRANTS = """
+SELECT privilege_type, pg_get_userbyid(grantee)::text
+FROM pg_class, aclexplode(relacl)
+WHERE oid = to_regclass(:table) AND grantee <> relowner AND grantee <> 0
+"""
+
+
+@lru_cache(maxsize=256)
+def _write(table: Table, name: str) -> bytes:
+    arrays = ", ".join(f"%b::{_ARRAYS[column.type]}" for column in table.columns)
+    return sql.insert(table, name, f"SELECT * FROM unnest({arrays})").encode()  # noqa: S608
+
+
+@lru_cache(maxsize=256)
+def _delete(table: Table, name: str) -> bytes:
+    types = {column.name: _ARRAYS[column.type] for column in table.columns}
+    arrays = ", ".join(f"%b::{types[column]}" for column in table.key)
+    these = " AND ".join(f"{name}.{column} = gone.{column}" for column in table.key)
+    return (
+        f"DELETE FROM {name} USING unnest({arrays}) AS gone ({', '.join(table.key)})"  # noqa: S608
+        f" WHERE {these}"
+    ).encode()
+
+
+_ARRAYS = {"text": "text[]", "integer": "bigint[]"}
+
+
+@lru_cache(maxsize=512)
+def named(query: str) -> bytes:
+    """A query whose values are written `:name`, as psycopg wants them."""
+    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", query).encode()

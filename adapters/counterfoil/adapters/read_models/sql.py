@@ -1,0 +1,47 @@
+"""The SQL that a table of a read model asks for; the two databases differ in its types alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from counterfoil.projections.projection import Column, Table
+
+Dialect = Literal["sqlite", "postgres"]
+
+_TYPES = {
+    "sqlite": {"text": "TEXT", "integer": "INTEGER"},
+    # Both databases are to sort alike: byte by byte.
+    "postgres": {"text": 'text COLLATE "C"', "integer": "bigint"},
+}
+
+
+def create(table: Table, name: str, dialect: Dialect) -> str:
+    """Make the table, without the indexes, which are made faster when its rows are there."""
+    columns = ", ".join(_column(column, dialect) for column in table.columns)
+    return f"CREATE TABLE {name} ({columns}){' STRICT' if dialect == 'sqlite' else ''}"
+
+
+def _column(column: Column, dialect: Dialect) -> str:
+    return f"{column.name} {_TYPES[dialect][column.type]}{'' if column.null else ' NOT NULL'}"
+
+
+def indexes(table: Table, name: str, mark: str) -> Iterator[str]:
+    """Make the indexes; `mark` sets their names apart from those of the table that is replaced."""
+    yield f"CREATE UNIQUE INDEX {table.name}_key_{mark} ON {name} ({', '.join(table.key)})"
+    for place, one in enumerate(table.indexes, 1):
+        where = f" WHERE {one.where}" if one.where else ""
+        yield f"CREATE INDEX {table.name}_{place}_{mark} ON {name} ({one.columns}){where}"
+
+
+def insert(table: Table, name: str, values: str) -> str:
+    """Write rows over those of the same key, or add to them."""
+    others = table.names[len(table.key) :]
+    if table.adds:
+        sets = f"{table.adds} = {name}.{table.adds} + excluded.{table.adds}"
+    else:
+        sets = ", ".join(f"{other} = excluded.{other}" for other in others)
+    return (
+        f"INSERT INTO {name} ({', '.join(table.names)}) {values}"
+        f" ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {sets}"
+    )

@@ -1,0 +1,171 @@
+"""Read models in the SQLite file that holds the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from counterfoil.adapters.event_store.codec import Codec
+from counterfoil.adapters.read_models import sql
+from counterfoil.projections.history import Fact, History
+from counterfoil.projections.projection import Key, Row, Table
+from counterfoil.projections.store import Place
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from counterfoil.adapters.event_store.sqlite import SQLiteLog
+
+_FACT = "tenant, stream, type, version, position, recorded_at, body"
+
+
+class SQLiteStore:
+    """The file, as those see it who keep read models in it. It has one writer at a time."""
+
+    workers_max = 1
+
+    def __init__(self, log: SQLiteLog) -> None:
+        self._log = log
+
+    @contextmanager
+    def writing(self) -> Iterator[SQLiteSession]:
+        """Begin a transaction that changes something; an exception undoes it."""
+        with self._log.begun() as cursor:
+            yield SQLiteSession(cursor.sqlite_cursor.connection, self._log.codec)
+            cursor.execute("COMMIT")
+
+    @contextmanager
+    def reading(self) -> Iterator[SQLiteSession]:
+        """Begin a transaction that sees one moment only, however long it reads."""
+        with self._log.reading() as cursor:
+            yield SQLiteSession(cursor.sqlite_cursor.connection, self._log.codec)
+
+    # Whoever writes to an SQLite file is alone.
+    alone = writing
+
+
+class SQLiteSession:
+    """One transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, codec: Codec) -> None:
+        self._cursor = connection.cursor()
+        self._cursor.row_factory = None  # plain tuples: the library's rows are dearer to take apart
+        self._codec = codec
+
+    def select(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """The rows that a query finds; its values are written as `:name`."""
+        self._cursor.execute(query, values)
+        return self._cursor.fetchall()
+
+    def execute(self, query: str, values: Mapping[str, object]) -> int:
+        """Change something, and say how many rows of it."""
+        self._cursor.execute(query, values)
+        return self._cursor.rowcount
+
+    def create(self, table: Table, name: str) -> None:
+        """Make an empty table by this name, without indexes; one that is there is dropped."""
+        self._cursor.execute(f"DROP TABLE IF EXISTS {name}")
+        self._cursor.execute(sql.create(table, name, "sqlite"))
+
+    def index(self, table: Table, name: str, mark: str) -> None:
+        """Make its indexes, with names that no other table's have."""
+        for statement in sql.indexes(table, name, mark):
+            self._cursor.execute(statement)
+
+    def load(self, table: Table, name: str, rows: Sequence[Row]) -> None:
+        """Store rows in a table that has none of their keys."""
+        places = ", ".join("?" * len(table.columns))
+        self._cursor.executemany(f"INSERT INTO {name} VALUES ({places})", rows)  # noqa: S608
+
+    def write(self, table: Table, name: str, rows: Sequence[Row]) -> None:
+        """Store rows over those of the same keys; in a table of sums, add to them."""
+        places = ", ".join("?" * len(table.columns))
+        self._cursor.executemany(sql.insert(table, name, f"VALUES ({places})"), rows)
+
+    def delete(self, table: Table, name: str, keys: Sequence[Key]) -> None:
+        """Delete the rows of these keys."""
+        these = " AND ".join(f"{column} = ?" for column in table.key)
+        self._cursor.executemany(f"DELETE FROM {name} WHERE {these}", keys)  # noqa: S608
+
+    def swap(self, table: Table, new: str, old: str) -> None:
+        """Put the new table in the place of the live one, and call that one `old`."""
+        if self.select("SELECT 1 FROM sqlite_master WHERE name = :name", {"name": table.name}):
+            self._cursor.execute(f"ALTER TABLE {table.name} RENAME TO {old}")
+        self._cursor.execute(f"ALTER TABLE {new} RENAME TO {table.name}")
+
+    def drop(self, name: str) -> None:
+        """Drop a table, if it is there."""
+        self._cursor.execute(f"DROP TABLE IF EXISTS {name}")
+
+    def size(self, name: str) -> int:
+        """How many bytes a table and its indexes take."""
+        ((size,),) = self.select(
+            "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = 1 AND name IN"
+            " (SELECT name FROM sqlite_master WHERE tbl_name = :name)",
+            {"name": name},
+        )
+        return int(size)
+
+    def window(self, after: Place, until: Place | None, position: int, limit: int) -> list[History]:
+        """The next facts in the order of streams, as far as a place and a position."""
+        bound = "" if until is None else " AND (tenant, stream) <= (:until_tenant, :until_stream)"
+        return self._histories(
+            f"SELECT {_FACT} FROM facts"  # noqa: S608  (our own words)
+            f" WHERE (tenant, stream, version) > (:tenant, :stream, :version){bound}"
+            " AND position <= :position ORDER BY tenant, stream, version LIMIT :limit",
+            {
+                "tenant": after.tenant,
+                "stream": after.stream,
+                "version": after.version,
+                "until_tenant": until and until.tenant,
+                "until_stream": until and until.stream,
+                "position": position,
+                "limit": limit,
+            },
+        )
+
+    def page(self, after: int, limit: int) -> list[tuple[str, str, Fact]]:
+        """The next facts in the order of the log, with their tenants and streams."""
+        self._cursor.execute(
+            f"SELECT {_FACT} FROM facts WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608
+            (after, limit),
+        )
+        return [
+            (tenant, stream, self._codec.plain(*fact, stream=stream))
+            for tenant, stream, *fact in self._cursor.fetchall()
+        ]
+
+    def histories(self, streams: Iterable[tuple[str, str]], position: int) -> list[History]:
+        """Whole streams, as far as a position."""
+        return [
+            history
+            for tenant, stream in streams
+            for history in self._histories(
+                f"SELECT {_FACT} FROM facts WHERE tenant = :tenant AND stream = :stream"  # noqa: S608
+                " AND position <= :position ORDER BY version",
+                {"tenant": tenant, "stream": stream, "position": position},
+            )
+        ]
+
+    def beginnings(self, streams: Iterable[tuple[str, str]]) -> list[History]:
+        """The first facts of streams."""
+        return [
+            history
+            for tenant, stream in streams
+            for history in self._histories(
+                f"SELECT {_FACT} FROM facts WHERE tenant = :tenant AND stream = :stream"  # noqa: S608
+                " AND version = 1",
+                {"tenant": tenant, "stream": stream},
+            )
+        ]
+
+    def _histories(self, query: str, values: Mapping[str, object]) -> list[History]:
+        self._cursor.execute(query, values)
+        plain = self._codec.plain
+        return [
+            History(tenant, stream, [plain(*row[2:], stream=stream) for row in rows])
+            for (tenant, stream), rows in groupby(self._cursor.fetchall(), itemgetter(0, 1))
+        ]

@@ -1,0 +1,200 @@
+"""Read models as an operator sees them: where they stand, whether they hold, and making them so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from threading import Event
+
+from counterfoil.domain.errors import CorruptHistory, Unavailable
+from counterfoil.projections import rebuild as rebuilding
+from counterfoil.projections import verify as verifying
+from counterfoil.projections.catalogue import PROJECTIONS
+from counterfoil.projections.follow import Followed, follow, found
+from counterfoil.projections.projection import Projection
+from counterfoil.projections.status import (
+    Status,
+    hold_versions,
+    last_position,
+    mode_of,
+    statuses,
+)
+from counterfoil.projections.store import Session, Store
+
+# Facts that a worker takes in one transaction.
+PAGE = 1_000
+# How long a worker that has nothing to do looks away, and one who waits for it.
+POLL_S = 0.1
+WAIT_S = 0.01
+INLINE = "inline"
+
+
+class Projections:
+    """All read models of a database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def status(self) -> tuple[Status, ...]:
+        """Where every read model stands."""
+        return statuses(self._store)
+
+    def rebuild(
+        self,
+        *names: str,
+        workers: int = 1,
+        resume: bool = False,
+        watch: rebuilding.Watch = lambda _: None,
+    ) -> rebuilding.Rebuilt:
+        """Make these read models, or all, anew while everybody goes on; see `rebuild.py`."""
+        return rebuilding.rebuild(self._store, names, workers=workers, resume=resume, watch=watch)
+
+    def verify(
+        self, *names: str, watch: verifying.Watch = lambda _done, _total: None
+    ) -> verifying.Verified:
+        """Compare every row of these read models, or of all, with what the facts make of it."""
+        return verifying.verify(self._store, names, watch=watch)
+
+    def check(self) -> None:
+        """Hold that the tables are those that this code knows; `RebuildNeeded` if not."""
+        with self._store.reading() as session:
+            hold_versions(session.select)
+
+    def run(
+        self,
+        *,
+        until: Event | None = None,
+        watch: Callable[[Followed], None] = lambda _: None,
+    ) -> None:
+        """Follow the log until `until` is set; without it, until its present end is reached.
+
+        Two at once do no harm: each fact is taken in once, in the transaction that says so. What
+        stopped before is tried again.
+        """
+        with self._store.writing() as session:
+            session.execute("UPDATE projections SET problem = NULL, problem_position = NULL", {})
+        while until is None or not until.is_set():
+            step = self.step()
+            watch(step)
+            if not step.facts:
+                if until is None:
+                    return
+                until.wait(POLL_S)
+
+    def step(self) -> Followed:
+        """Take in the next facts, if read models follow the log. At a fact that cannot be taken in,
+        the read models that it concerns stop; the others go on.
+        """
+        limit = PAGE
+        while True:
+            try:
+                with self._store.writing() as session:
+                    return _step(session, limit)
+            except CorruptHistory:
+                if limit == 1:
+                    return self._stop()
+                limit //= 2
+
+    def _stop(self) -> Followed:
+        with self._store.writing() as session:
+            group, position, _ = _next(session)
+            for projection in group:
+                try:
+                    for _ in found(session, [projection], position, session.page(position, 1)):
+                        pass
+                except CorruptHistory as error:
+                    session.execute(
+                        "UPDATE projections SET problem = :problem, problem_position = :at"
+                        " WHERE name = :name",
+                        {"name": projection.name, "problem": str(error), "at": position + 1},
+                    )
+        return Followed(position, 1)
+
+    def wait(self, position: int, *, timeout_s: float = 10) -> None:
+        """Wait until all read models have taken in the fact at a position."""
+        ends = time.monotonic() + timeout_s
+        while True:
+            with self._store.reading() as session:
+                if mode_of(session.select) == INLINE:
+                    return
+                found = session.select(
+                    "SELECT name, problem FROM projections WHERE position < :position",
+                    {"position": position},
+                )
+            if not found:
+                return
+            stopped = [f"{name}: {problem}" for name, problem in found if problem is not None]
+            if stopped:
+                raise Unavailable(f"read models have stopped: {'; '.join(stopped)}")
+            if time.monotonic() > ends:
+                raise Unavailable(
+                    f"read models are behind position {position}: is "
+                    "`counterfoil projections run` running?"
+                )
+            time.sleep(WAIT_S)
+
+    def keep(self, mode: str) -> None:
+        """Keep read models `inline`, in the transaction of whoever writes facts, or `async`."""
+        with self._store.reading() as session:
+            if mode_of(session.select) == mode:
+                return
+        if mode == INLINE:
+            self.run()  # most of it, while others still write
+        with self._store.alone() as session:
+            if mode_of(session.select) == mode:
+                return
+            hold_versions(session.select)
+            if mode == INLINE:
+                while _step(session, PAGE).facts:
+                    pass
+                _hold_none_stopped(session)
+            session.execute(
+                "UPDATE projections SET position = :end", {"end": last_position(session.select)}
+            )
+            session.execute(
+                "UPDATE projecting SET mode = :mode, generation = generation + 1", {"mode": mode}
+            )
+
+
+def _step(session: Session, limit: int) -> Followed:
+    group, position, known = _next(session)
+    if not group:
+        return Followed(position, 0)
+    step = follow(session, group, position, limit=limit if known is None else min(limit, known))
+    if step.facts:
+        for projection in group:
+            session.execute(
+                "UPDATE projections SET position = :position WHERE name = :name",
+                {"position": step.position, "name": projection.name},
+            )
+    return step
+
+
+def _next(session: Session) -> tuple[Sequence[Projection], int, int | None]:
+    """Those that are furthest behind, where they are, and how many facts the next ones are ahead.
+
+    They are held until the end of the transaction: another worker waits, and then sees how far
+    this one came.
+    """
+    session.execute("UPDATE projections SET position = position", {})
+    end = last_position(session.select)
+    if mode_of(session.select) == INLINE:
+        return (), end, None
+    at: dict[int, list[Projection]] = {}
+    for name, version, position in session.select(
+        "SELECT name, version, position FROM projections WHERE problem IS NULL ORDER BY position",
+        {},
+    ):
+        if name in PROJECTIONS and version == PROJECTIONS[name].version and position < end:
+            at.setdefault(position, []).append(PROJECTIONS[name])
+    if not at:
+        return (), end, None
+    position, *others = at
+    return at[position], position, others[0] - position if others else None
+
+
+def _hold_none_stopped(session: Session) -> None:
+    stopped = session.select("SELECT name, problem FROM projections WHERE problem IS NOT NULL", {})
+    if stopped:
+        said = "; ".join(f"{name}: {problem}" for name, problem in stopped)
+        raise Unavailable(f"read models have stopped: {said}")

@@ -1,0 +1,172 @@
+"""What a projection is: a name, a version, tables, and one pure function from facts to their rows.
+
+The rows that a stream makes depend on nothing but its facts. That is all there is to keeping them:
+a write stores what differs between the rows before and after it, a rebuild loads the rows of every
+stream, and a verification compares them with what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from counterfoil.projections.history import History
+from counterfoil.projections.invoice_fold import fold_invoice
+
+Cell = str | int | None
+Row = tuple[Cell, ...]
+Key = tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column; text is compared byte by byte, so that both databases sort alike."""
+
+    name: str
+    type: Literal["text", "integer"]
+    null: bool = False
+
+
+def text(*names: str, null: bool = False) -> tuple[Column, ...]:
+    """Columns of text; dates are text too, as in 2026-11-20."""
+    return tuple(Column(name, "text", null) for name in names)
+
+
+def integer(*names: str, null: bool = False) -> tuple[Column, ...]:
+    """Columns of whole numbers: amounts, counts, and times in microseconds since 1970."""
+    return tuple(Column(name, "integer", null) for name in names)
+
+
+class Index(NamedTuple):
+    """What an index holds, in order, and which rows are in it."""
+
+    columns: str
+    where: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A table. Its key begins with the tenant and the document that a row belongs to.
+
+    The column named by `adds` is a sum: streams add to it, so that a row of it belongs to many.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    indexes: tuple[Index, ...] = ()
+    adds: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, in the order of a row."""
+        return tuple(column.name for column in self.columns)
+
+    def key_of(self, row: Row) -> Key:
+        """The part of a row that tells it from all others; the key's columns come first."""
+        return row[: len(self.key)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """A read model. Raise `version` whenever its tables or its rows become others."""
+
+    name: str
+    version: int
+    kind: Literal["invoice", "credit_note", "series"]
+    tables: tuple[Table, ...]
+    # From what a stream of this kind was folded to, to the rows of each table.
+    rows: Callable[[Any], Sequence[Sequence[Row]]]
+
+
+def _as_it_is(history: History) -> History:
+    return history
+
+
+FOLDS: Mapping[str, Callable[[History], object]] = {
+    "invoice": fold_invoice,
+    "credit_note": _as_it_is,
+    "series": _as_it_is,
+}
+
+# The rows of one stream, table by table.
+TableRows = Iterator[tuple[Table, Sequence[Row]]]
+
+
+def rows_of(projections: Sequence[Projection], history: History) -> TableRows:
+    """All rows that a stream makes in the tables of these projections."""
+    kind = history.kind
+    fold = FOLDS.get(kind)
+    if fold is None:
+        raise history.corrupt(f"no read model knows {history.facts[0][0]}", history.facts[0])
+    subject = fold(history)
+    for projection in projections:
+        if projection.kind != kind:
+            continue
+        yield from zip(projection.tables, _rows(projection, subject, history), strict=True)
+
+
+def _rows(projection: Projection, subject: object, history: History) -> Sequence[Sequence[Row]]:
+    try:
+        return projection.rows(subject)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        last = history.facts[-1]
+        raise history.corrupt(f"{projection.name} cannot be made of it", last) from error
+
+
+class Change(NamedTuple):
+    """What becomes of a table: rows to write, and keys to delete. Sums are added, not written."""
+
+    table: Table
+    write: Sequence[Row]
+    delete: Sequence[Key]
+
+
+def changes(
+    projections: Sequence[Projection], before: History | None, after: History
+) -> Iterator[Change]:
+    """What differs between the rows of a stream as it was and as it is."""
+    was = dict(rows_of(projections, before)) if before is not None else {}
+    for table, rows in rows_of(projections, after):
+        old = was.get(table, ())
+        change = _added(table, old, rows) if table.adds else _written(table, old, rows)
+        if change.write or change.delete:
+            yield change
+
+
+def _written(table: Table, old: Sequence[Row], new: Sequence[Row]) -> Change:
+    if not old:
+        return Change(table, new, ())
+    known = {table.key_of(row): row for row in old}
+    write = [row for row in new if known.pop(table.key_of(row), None) != row]
+    return Change(table, write, list(known))
+
+
+def _added(table: Table, old: Sequence[Row], new: Sequence[Row]) -> Change:
+    taken_back = [(*row[:-1], -_number(row[-1])) for row in old]
+    return Change(table, added([*new, *taken_back]), ())
+
+
+def added(rows: Sequence[Row]) -> list[Row]:
+    """The rows of a table of sums, added up by key; what comes to nothing is left out.
+
+    They are in order: who adds to the same rows at the same time waits, and blocks nobody.
+    """
+    sums: dict[Any, int] = {}
+    for *key, amount in rows:
+        sums[tuple(key)] = sums.get(tuple(key), 0) + _number(amount)
+    return sorted((*key, amount) for key, amount in sums.items() if amount)
+
+
+def _number(cell: Cell) -> int:
+    if not isinstance(cell, int):
+        raise TypeError(cell)
+    return cell
+
+
+class Select(Protocol):
+    """How a read model is asked: plain SQL that SQLite and PostgreSQL read alike."""
+
+    def __call__(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """The rows that a query finds; its values are written as `:name`."""
