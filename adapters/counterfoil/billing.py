@@ -30,12 +30,13 @@ from counterfoil.domain.value import Value
 from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.invoice import Invoice, InvoiceLine
 from counterfoil.projections.keeping import Projections
+from counterfoil.projections.paging import Page, Range
 from counterfoil.projections.store import Store
 
 if TYPE_CHECKING:
     from counterfoil.adapters.event_store.postgres import PostgresLog
 
-__all__ = ["Billing", "CreditNote", "Invoice", "InvoiceLine", "Tenant", "actor"]
+__all__ = ["Billing", "CreditNote", "Invoice", "InvoiceLine", "Page", "Range", "Tenant", "actor"]
 
 NUMBERING: Mapping[DocumentKind, Numbering] = {
     DocumentKind.INVOICE: Numbering(format="INV-{year}-{number:04d}"),
@@ -93,7 +94,8 @@ class Billing:
             DocumentKind.CREDIT_NOTE: said.credit_note_numbering,
         }
         log.inline = Inline()
-        kept = Projections(_store(log))
+        store = _store(log)
+        kept = Projections(store)
         try:
             kept.check()
             if projections is not None:
@@ -101,7 +103,7 @@ class Billing:
         except CounterfoilError:
             log.close()
             raise
-        return cls(log, House(log, clock, ids, said.seller, numbering, zone), kept)
+        return cls(log, House(log, clock, ids, said.seller, numbering, zone, store), kept)
 
     @staticmethod
     def init(database: str | Path) -> None:

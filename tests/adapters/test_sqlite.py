@@ -47,6 +47,14 @@ def drafted(path: Path) -> str:
             "INSERT INTO facts SELECT 9, tenant, stream, 9, type, body, recorded_at,"
             " actor_type, actor_id, command_id, NULL, NULL, hash FROM facts WHERE position = 2"
         ),
+        (
+            "INSERT INTO facts SELECT 9, tenant, 'in_2', 2, type, body, recorded_at,"
+            " actor_type, actor_id, command_id, NULL, NULL, hash FROM facts WHERE position = 2"
+        ),
+        (
+            "REPLACE INTO facts SELECT NULL, tenant, stream, version, type, body, recorded_at,"
+            " actor_type, actor_id, command_id, NULL, NULL, hash FROM facts"
+        ),
         "REPLACE INTO claims SELECT * FROM claims",
         "UPDATE claims SET version = 9",
         "DELETE FROM claims",

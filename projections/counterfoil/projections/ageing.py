@@ -5,11 +5,16 @@ The spans of a day long past are still there, so the question can be asked as of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, timedelta, tzinfo
 
+from counterfoil.domain.errors import Malformed
 from counterfoil.domain.value import LARGEST
+from counterfoil.projections.invoice import View
 from counterfoil.projections.invoice_fold import FoldedInvoice
+from counterfoil.projections.paging import microseconds, word
 from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.store import Store
 
 TABLE = Table(
     "ageing",
@@ -41,3 +46,71 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
 
 
 PROJECTION = Projection("ageing", 1, "invoice", (TABLE,), _rows)
+
+
+# --- asked ------------------------------------------------------------------------------------
+
+
+class Aged(View):
+    """What is owed in one currency, by how many days it is late; no due date is never late."""
+
+    currency: str
+    not_due: int
+    days_1_30: int
+    days_31_60: int
+    days_61_90: int
+    days_over_90: int
+    total: int
+
+
+class Ageing:
+    """What a tenant is owed, by age."""
+
+    def __init__(self, store: Store, tenant: str, today: Callable[[], date], zone: tzinfo) -> None:
+        self._store = store
+        self._tenant = tenant
+        self._today = today
+        self._zone = zone
+
+    def as_of(self, day: date | None = None, *, customer: str | None = None) -> tuple[Aged, ...]:
+        """What was owed at the end of a day, or is owed today, currency by currency."""
+        on = self._today() if day is None else day
+        if type(on) is not date:
+            raise Malformed("day", "must be a date")
+        values = {
+            "tenant": self._tenant,
+            "day": on.isoformat(),
+            "day_30": (on - timedelta(days=30)).isoformat(),
+            "day_60": (on - timedelta(days=60)).isoformat(),
+            "day_90": (on - timedelta(days=90)).isoformat(),
+            "at": self._end(on),
+        }
+        of = ""
+        if customer is not None:
+            of, values["customer"] = " AND customer_id = :customer", word("customer", customer)
+        with self._store.asking() as select:
+            rows = select(_AGED.format(of=of), values)
+        return tuple(
+            Aged(**dict(zip(Aged.model_fields, (row[0], *map(int, row[1:])), strict=True)))
+            for row in rows
+        )
+
+    def _end(self, day: date) -> int:
+        """The last microsecond of a day, where the tenant's days begin and end."""
+        if day == date.max:
+            return LARGEST - 1
+        midnight = datetime.combine(day + timedelta(days=1), time(), self._zone)
+        return microseconds(midnight) - 1
+
+
+_AGED = """
+SELECT currency,
+    sum(CASE WHEN due_date IS NULL OR due_date >= :day THEN owed ELSE 0 END),
+    sum(CASE WHEN due_date < :day AND due_date >= :day_30 THEN owed ELSE 0 END),
+    sum(CASE WHEN due_date < :day_30 AND due_date >= :day_60 THEN owed ELSE 0 END),
+    sum(CASE WHEN due_date < :day_60 AND due_date >= :day_90 THEN owed ELSE 0 END),
+    sum(CASE WHEN due_date < :day_90 THEN owed ELSE 0 END),
+    sum(owed)
+FROM ageing WHERE tenant = :tenant AND until > :at AND since <= :at{of}
+GROUP BY currency ORDER BY currency
+"""

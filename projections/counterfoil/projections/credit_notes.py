@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from counterfoil.domain.credit_note.events import CreditNoteIssued, CreditNoteVoided
 from counterfoil.domain.credit_note.state import CreditNoteStatus
+from counterfoil.domain.crediting import CreditedLine
+from counterfoil.domain.errors import NotFound
+from counterfoil.domain.party import Customer, Seller
+from counterfoil.domain.totals import TaxGroup
+from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.history import History
+from counterfoil.projections.paging import (
+    CREDIT_NOTE_BEGAN,
+    LIMIT,
+    Asked,
+    Conditions,
+    Found,
+    Page,
+    moment,
+    page,
+    sayable,
+)
 from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.store import Store
 
 TABLE = Table(
     "credit_notes",
@@ -81,3 +100,67 @@ def _rows(history: History) -> tuple[Sequence[Row]]:
 
 
 PROJECTION = Projection("credit_notes", 1, "credit_note", (TABLE,), _rows)
+
+
+# --- asked ------------------------------------------------------------------------------------
+
+_COLUMNS = ", ".join(name for name in TABLE.names[1:] if name not in {"series", "customer_id"})
+
+
+class CreditNotes:
+    """The credit notes of one tenant."""
+
+    def __init__(self, store: Store, tenant: str) -> None:
+        self._store = store
+        self._tenant = tenant
+
+    def get(self, id: str) -> CreditNote:
+        """The credit note; `NotFound` if there is none."""
+        if not sayable(id):
+            raise NotFound("credit note")
+        with self._store.asking() as select:
+            rows = select(
+                f"SELECT {_COLUMNS} FROM credit_notes WHERE tenant = :tenant AND id = :id",  # noqa: S608
+                {"tenant": self._tenant, "id": id},
+            )
+        if not rows:
+            raise NotFound("credit note", id)
+        return _credit_note(rows[0])
+
+    def list(
+        self,
+        *,
+        invoice: str | None = None,
+        customer: str | None = None,
+        limit: int = LIMIT,
+        starting_after: str | None = None,
+        ending_before: str | None = None,
+    ) -> Page[CreditNote]:
+        """A page of credit notes, newest first."""
+        asked = Asked(limit, starting_after, ending_before)
+        conditions = Conditions(self._tenant)
+        conditions.equal("invoice", "invoice", invoice)
+        conditions.equal("customer_id", "customer", customer)
+        with self._store.asking() as select:
+            rows, more = page(
+                select, _COLUMNS, "credit_notes", conditions, asked, began=CREDIT_NOTE_BEGAN
+            )
+            return Page(tuple(map(_credit_note, rows)), more)
+
+
+def _credit_note(row: Found) -> CreditNote:
+    told = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    for name, parsed in _PARSED.items():
+        told[name] = parsed.validate_json(told[name])
+    for name in ("created", "voided_at"):
+        if told[name] is not None:
+            told[name] = moment(told[name])
+    return CreditNote(**told)
+
+
+_PARSED: Mapping[str, TypeAdapter[Any]] = {
+    "customer": TypeAdapter(Customer),
+    "seller": TypeAdapter(Seller),
+    "lines": TypeAdapter(tuple[CreditedLine, ...]),
+    "tax_groups": TypeAdapter(tuple[TaxGroup, ...]),
+}

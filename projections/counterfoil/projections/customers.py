@@ -6,10 +6,15 @@ serve one wait for each other; with an index by customer, adding up is one short
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date
 
+from counterfoil.domain.errors import Malformed, NotFound
+from counterfoil.projections.invoice import View
 from counterfoil.projections.invoice_fold import OPEN, UNCOLLECTIBLE, VOID, FoldedInvoice
+from counterfoil.projections.paging import LIMIT, Asked, Found, Page, sayable, word
 from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.store import Store
 
 TABLE = Table(
     "customers",
@@ -46,3 +51,93 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
 
 
 PROJECTION = Projection("customers", 1, "invoice", (TABLE,), _rows)
+
+
+# --- asked ------------------------------------------------------------------------------------
+
+
+class CustomerTotals(View):
+    """A customer's finalized invoices in one currency; `credit` is what belongs to the customer."""
+
+    customer: str
+    currency: str
+    name: str
+    invoices: int
+    invoiced: int
+    open: int
+    overdue: int
+    paid: int
+    uncollectible: int
+    credit: int
+
+
+class Customers:
+    """The customers of one tenant, as far as they were invoiced."""
+
+    def __init__(self, store: Store, tenant: str, today: Callable[[], date]) -> None:
+        self._store = store
+        self._tenant = tenant
+        self._today = today
+
+    def get(self, customer: str) -> tuple[CustomerTotals, ...]:
+        """What a customer owes and has paid, currency by currency."""
+        if not sayable(customer):
+            raise NotFound("customer")
+        with self._store.asking() as select:
+            rows = select(
+                f"{_TOTALS} AND customer_id = :customer GROUP BY customer_id, currency"
+                " ORDER BY currency",
+                {**self._values(), "customer": customer},
+            )
+        if not rows:
+            raise NotFound("customer", customer)
+        return tuple(map(_totals, rows))
+
+    def list(
+        self, *, limit: int = LIMIT, starting_after: tuple[str, str] | None = None
+    ) -> Page[CustomerTotals]:
+        """A page of customers and currencies, by their ids, from behind one of them."""
+        asked = Asked(limit, None, None)
+        customer, currency = ("", "") if starting_after is None else _after(starting_after)
+        with self._store.asking() as select:
+            rows = select(
+                f"{_TOTALS} AND (customer_id, currency) > (:customer, :currency)"
+                " GROUP BY customer_id, currency ORDER BY customer_id, currency LIMIT :limit",
+                {
+                    **self._values(),
+                    "customer": customer,
+                    "currency": currency,
+                    "limit": asked.limit + 1,
+                },
+            )
+        return Page(tuple(map(_totals, rows[: asked.limit])), len(rows) > asked.limit)
+
+    def _values(self) -> dict[str, object]:
+        return {"tenant": self._tenant, "today": self._today().isoformat()}
+
+
+# The newest name is that of the invoice finalized last: its time is put before it, and cut off.
+_TOTALS = (
+    "SELECT customer_id, currency, max(CAST(since AS TEXT) || ' ' || name), count(*),"
+    " sum(invoiced), sum(open), sum(CASE WHEN due_date < :today THEN open ELSE 0 END), sum(paid),"
+    " sum(uncollectible), sum(credit) FROM customers WHERE tenant = :tenant"
+)
+
+
+def _totals(row: Found) -> CustomerTotals:
+    customer, currency, name, *sums = row
+    names = list(CustomerTotals.model_fields)[3:]
+    return CustomerTotals(
+        customer=customer,
+        currency=currency,
+        name=name.partition(" ")[2],
+        **{field: int(amount) for field, amount in zip(names, sums, strict=True)},
+    )
+
+
+def _after(said: object) -> tuple[str, str]:
+    match said:
+        case (customer, currency):
+            return word("starting_after", customer), word("starting_after", currency)
+        case _:
+            raise Malformed("starting_after", "must be a customer's id and a currency")

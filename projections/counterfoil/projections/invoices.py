@@ -6,17 +6,46 @@ counted in sixteen slots, so that writers of one tenant seldom wait for each oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any, TypedDict, Unpack
 from zlib import crc32
 
+from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from counterfoil.domain.errors import Conflict, NotFound
 from counterfoil.domain.line import Discount, Line
+from counterfoil.domain.party import Customer, Seller
 from counterfoil.domain.tax import TaxRounding
-from counterfoil.domain.totals import total
+from counterfoil.domain.totals import TaxGroup, total
+from counterfoil.projections.filters import Filters, meeting
+from counterfoil.projections.invoice import Invoice, InvoiceLine
 from counterfoil.projections.invoice_fold import DISCARDED, FoldedInvoice
-from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.lines import lines_of, lines_page
+from counterfoil.projections.paging import (
+    INVOICE_BEGAN,
+    LIMIT,
+    Asked,
+    Conditions,
+    Found,
+    Page,
+    following,
+    moment,
+    page,
+    sayable,
+    word,
+)
+from counterfoil.projections.projection import (
+    Index,
+    Projection,
+    Row,
+    Select,
+    Table,
+    integer,
+    text,
+)
+from counterfoil.projections.store import Store
 
 SLOTS = 16
 
@@ -141,3 +170,150 @@ def draft_totals(invoice: FoldedInvoice) -> dict[str, Any]:
 
 
 PROJECTION = Projection("invoices", 1, "invoice", (TABLE, METADATA, COUNTS), _rows)
+
+
+# --- asked ------------------------------------------------------------------------------------
+
+_COLUMNS = ", ".join(TABLE.names[1:])
+# How many invoices are read at once when all of them are asked for.
+STEP = 500
+
+
+class Asking(TypedDict, total=False):
+    """Which page is meant."""
+
+    limit: int
+    starting_after: str | None
+    ending_before: str | None
+
+
+class Invoices:
+    """The invoices of one tenant."""
+
+    def __init__(self, store: Store, tenant: str, today: Callable[[], date]) -> None:
+        self._store = store
+        self._tenant = tenant
+        self._today = today
+
+    def get(self, id: str) -> Invoice:
+        """The invoice; `NotFound` if there is none, or its draft was deleted."""
+        return self._one("id", id)
+
+    def by_number(self, number: str) -> Invoice:
+        """The invoice that was given this number."""
+        return self._one("number", number)
+
+    def list(
+        self,
+        *,
+        limit: int = LIMIT,
+        starting_after: str | None = None,
+        ending_before: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> Page[Invoice]:
+        """A page of invoices, newest first: those after one, or those right before one."""
+        asked = Asked(limit, starting_after, ending_before)
+        conditions = meeting(self._tenant, filters, self._today)
+        with self._store.asking() as select:
+            rows, more = page(select, _COLUMNS, "invoices", conditions, asked, began=INVOICE_BEGAN)
+            return Page(self._shown(select, rows), more)
+
+    def find_by_customer(self, customer: str, **asked: Unpack[Asking]) -> Page[Invoice]:
+        """A page of a customer's invoices, newest first."""
+        return self.list(customer=word("customer", customer), **asked)
+
+    def find_by_status(self, status: str, **asked: Unpack[Asking]) -> Page[Invoice]:
+        """A page of the invoices of a status, newest first."""
+        return self.list(status=word("status", status), **asked)
+
+    def find_by_subscription(self, subscription: str, **asked: Unpack[Asking]) -> Page[Invoice]:
+        """A page of the invoices of a subscription, newest first."""
+        return self.list(subscription=word("subscription", subscription), **asked)
+
+    def all(self, **filters: Unpack[Filters]) -> Iterator[Invoice]:
+        """All invoices that the filters let through, oldest first, read as they are needed."""
+        return self._all(meeting(self._tenant, filters, self._today))
+
+    def count(self, **filters: Unpack[Filters]) -> int:
+        """How many invoices the filters let through; by status alone, that is known already."""
+        conditions = meeting(self._tenant, filters, self._today)
+        said = {name for name, value in filters.items() if value is not None}
+        of = "sum(count) FROM invoice_counts" if said <= {"status"} else "count(*) FROM invoices"
+        with self._store.asking() as select:
+            ((count,),) = select(f"SELECT {of} WHERE {conditions}", conditions.values)
+        return int(count or 0)
+
+    def lines(
+        self,
+        id: str,
+        *,
+        limit: int = LIMIT,
+        starting_after: str | None = None,
+        ending_before: str | None = None,
+    ) -> Page[InvoiceLine]:
+        """A page of the lines of an invoice, in the order in which they were added."""
+        asked = Asked(limit, starting_after, ending_before)
+        with self._store.asking() as select:
+            self._found(select, "id", id)
+            return lines_page(select, self._tenant, id, asked)
+
+    def _one(self, column: str, value: str) -> Invoice:
+        with self._store.asking() as select:
+            return self._shown(select, self._found(select, column, value))[0]
+
+    def _found(self, select: Select, column: str, value: str) -> Sequence[Found]:
+        if not sayable(value):
+            raise NotFound("invoice")
+        rows = select(
+            f"SELECT {_COLUMNS} FROM invoices WHERE tenant = :tenant AND {column} = :value"  # noqa: S608
+            " ORDER BY created, id LIMIT 2",
+            {"tenant": self._tenant, "value": value},
+        )
+        if not rows:
+            raise NotFound("invoice", value)
+        if len(rows) > 1:
+            raise Conflict(f"several sellers gave the number {value}: list them by number_prefix")
+        return rows
+
+    def _shown(self, select: Select, rows: Sequence[Found]) -> tuple[Invoice, ...]:
+        lines = lines_of(select, self._tenant, [row[0] for row in rows])
+        return tuple(_invoice(row, lines[row[0]]) for row in rows)
+
+    def _all(self, conditions: Conditions) -> Iterator[Invoice]:
+        after: Found = (-1, "")
+        while True:
+            with self._store.asking() as select:
+                rows = following(select, _COLUMNS, "invoices", conditions, after=after, limit=STEP)
+                shown = self._shown(select, rows)
+            yield from shown
+            if len(rows) < STEP:
+                return
+            after = rows[-1][-2:]
+
+
+def _invoice(row: Found, lines: Sequence[InvoiceLine]) -> Invoice:
+    told = dict(zip(TABLE.names[1:], row, strict=False))
+    for name in _PARSED:
+        if told[name] is not None:
+            told[name] = _PARSED[name].validate_json(told[name])
+    for name in _MOMENTS:
+        if told[name] is not None:
+            told[name] = moment(told[name])
+    return Invoice(**told, lines=tuple(lines))
+
+
+_PARSED: Mapping[str, TypeAdapter[Any]] = {
+    "customer": TypeAdapter(Customer),
+    "seller": TypeAdapter(Seller),
+    "discount": TypeAdapter(Discount),
+    "tax_groups": TypeAdapter(tuple[TaxGroup, ...]),
+    "metadata": TypeAdapter(dict[str, str]),
+}
+_MOMENTS = (
+    "created",
+    "finalized_at",
+    "sent_at",
+    "paid_at",
+    "voided_at",
+    "marked_uncollectible_at",
+)

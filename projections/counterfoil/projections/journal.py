@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from counterfoil.domain.errors import NotFound
+from counterfoil.projections.invoice import View
 from counterfoil.projections.invoice_fold import Books, FoldedInvoice
+from counterfoil.projections.paging import moment, moment_of, sayable
 from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.store import Store
 
 TABLE = Table(
     "journal",
@@ -36,3 +41,74 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
 
 
 PROJECTION = Projection("journal", 1, "invoice", (TABLE,), _rows)
+
+
+# --- asked ------------------------------------------------------------------------------------
+
+
+class Entry(View):
+    """One line of the books: what one fact of an invoice moved into or out of an account."""
+
+    invoice: str
+    version: int
+    account: str
+    currency: str
+    customer: str
+    debit: int
+    credit: int
+    at: datetime
+
+
+class Balance(View):
+    """What an account holds: debits less credits."""
+
+    account: str
+    currency: str
+    debit: int
+    credit: int
+    balance: int
+
+
+class Journal:
+    """The books of one tenant."""
+
+    def __init__(self, store: Store, tenant: str) -> None:
+        self._store = store
+        self._tenant = tenant
+
+    def entries(self, invoice: str) -> tuple[Entry, ...]:
+        """Everything that an invoice's facts moved, in their order."""
+        if not sayable(invoice):
+            raise NotFound("invoice")
+        with self._store.asking() as select:
+            rows = select(
+                f"SELECT {', '.join(TABLE.names[1:])} FROM journal"  # noqa: S608  (our own words)
+                " WHERE tenant = :tenant AND invoice = :invoice ORDER BY version, account",
+                {"tenant": self._tenant, "invoice": invoice},
+            )
+        return tuple(
+            Entry(**dict(zip(Entry.model_fields, (*row[:-1], moment(row[-1])), strict=True)))
+            for row in rows
+        )
+
+    def balances(self, *, at: datetime | None = None) -> tuple[Balance, ...]:
+        """What every account holds now, or held at a moment."""
+        upto = None if at is None else moment_of("at", at)
+        until = "" if at is None else " AND at <= :at"
+        with self._store.asking() as select:
+            rows = select(
+                "SELECT account, currency, sum(debit), sum(credit) FROM journal"  # noqa: S608
+                f" WHERE tenant = :tenant{until} GROUP BY currency, account"
+                " ORDER BY currency, account",
+                {"tenant": self._tenant, "at": upto},
+            )
+        return tuple(
+            Balance(
+                account=account,
+                currency=currency,
+                debit=int(debit),
+                credit=int(credit),
+                balance=int(debit) - int(credit),
+            )
+            for account, currency, debit, credit in rows
+        )

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from counterfoil.domain.errors import Malformed
+from counterfoil.projections.invoice import View
 from counterfoil.projections.invoice_fold import FoldedInvoice
+from counterfoil.projections.paging import (
+    LIMIT,
+    PAYMENT_BEGAN,
+    Asked,
+    Conditions,
+    Found,
+    Page,
+    moment,
+    page,
+)
 from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.store import Store
 
 TABLE = Table(
     "payments",
@@ -19,7 +33,8 @@ TABLE = Table(
     ),
     key=("tenant", "invoice", "id"),
     indexes=(
-        Index("tenant, created, invoice, id"),
+        Index("tenant, created, id"),
+        Index("tenant, id"),
         Index("tenant, reference", "reference IS NOT NULL"),
     ),
 )
@@ -87,3 +102,76 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row], Sequence[Row]]:
 
 
 PROJECTION = Projection("payments", 1, "invoice", (TABLE, REFUNDS), _rows)
+
+
+# --- asked ------------------------------------------------------------------------------------
+
+
+class Payment(View):
+    """One payment of an invoice, whatever became of it; `amount_refunded` of it went back."""
+
+    id: str
+    invoice: str
+    status: str
+    customer: str
+    currency: str
+    amount: int
+    surplus: int
+    amount_refunded: int
+    processor: str | None
+    payment_method: str | None
+    reference: str | None
+    intent: str | None
+    failure_code: str | None
+    failure_message: str | None
+    received_at: datetime | None
+    created: datetime
+    ended_at: datetime | None
+
+
+class Payments:
+    """The payments of one tenant."""
+
+    def __init__(self, store: Store, tenant: str) -> None:
+        self._store = store
+        self._tenant = tenant
+
+    def list(
+        self,
+        *,
+        invoice: str | None = None,
+        customer: str | None = None,
+        status: str | None = None,
+        reference: str | None = None,
+        limit: int = LIMIT,
+        starting_after: str | None = None,
+        ending_before: str | None = None,
+    ) -> Page[Payment]:
+        """A page of payments, newest first."""
+        asked = Asked(limit, starting_after, ending_before)
+        conditions = Conditions(self._tenant)
+        conditions.equal("invoice", "invoice", invoice)
+        conditions.equal("customer_id", "customer", customer)
+        if status is not None and status not in STATUSES:
+            raise Malformed("status", f"must be one of {', '.join(STATUSES)}")
+        conditions.equal("status", "status", status)
+        conditions.equal("reference", "reference", reference)
+        with self._store.asking() as select:
+            rows, more = page(select, _COLUMNS, "payments", conditions, asked, began=PAYMENT_BEGAN)
+            return Page(tuple(map(_payment, rows)), more)
+
+
+STATUSES = ("processing", "requires_action", "succeeded", "failed")
+_COLUMNS = ", ".join(TABLE.names[1:])
+
+
+def _payment(row: Found) -> Payment:
+    told = dict(zip(TABLE.names[1:], row, strict=True))
+    ended = told.pop("ended_at")
+    return Payment(
+        customer=told.pop("customer_id"),
+        amount_refunded=told.pop("refunded"),
+        created=moment(told.pop("created")),
+        ended_at=None if ended is None else moment(ended),
+        **told,
+    )

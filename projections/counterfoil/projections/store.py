@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from counterfoil.projections.history import Fact, History
-from counterfoil.projections.projection import Key, Row, Table
+from counterfoil.projections.projection import Key, Row, Select, Table
 
 
 class Place(NamedTuple):
@@ -77,6 +77,9 @@ class Store(Protocol):
 
     def reading(self) -> AbstractContextManager[Session]:
         """Begin a transaction that sees one moment only, however long it reads."""
+
+    def asking(self) -> AbstractContextManager[Select]:
+        """Ask some things that belong together: all answers are of one moment."""
 
     def alone(self) -> AbstractContextManager[Session]:
         """Begin a transaction that changes something while nobody writes facts: those who were

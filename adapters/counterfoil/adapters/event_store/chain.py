@@ -30,9 +30,9 @@ class Links:
         self._origin = (
             _text(row.actor_type)
             + _text(row.actor_id)
-            + _text(row.command_id)
-            + _text(row.causation_id)
-            + _text(row.correlation_id)
+            + _written(row.command_id)
+            + _written(row.causation_id)
+            + _written(row.correlation_id)
         )
 
     def link(self, previous: bytes, version: int, type_name: str, body: bytes) -> bytes:
@@ -56,9 +56,12 @@ def link(previous: bytes, row: NewRow | Row) -> bytes:
     return Links(row).link(previous, row.version, row.type, row.body)
 
 
-@lru_cache(maxsize=4096)
-def _text(value: str | None) -> bytes:
+def _written(value: str | None) -> bytes:
     if value is None:
         return _ABSENT
     written = value.encode(errors="surrogateescape")  # damaged text is hashed as it stands
     return _LENGTH.pack(len(written)) + written
+
+
+# Not for the ids of commands: they are new each time, and would drive out what comes again.
+_text = lru_cache(maxsize=4096)(_written)

@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 def new_rows(tenant: str, append: Append, origin: Origin, codec: Codec) -> Iterator[NewRow]:
     """The rows of new facts, each with the hash that covers the one before."""
-    bodies = ((fact.stored_as, codec.encode(fact)) for fact in append.facts)
+    bodies = [(fact.stored_as, codec.encode(fact)) for fact in append.facts]
     return chained(
         tenant, append.to.name, append.to.version, append.to.head, bodies=bodies, origin=origin
     )

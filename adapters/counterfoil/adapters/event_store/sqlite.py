@@ -188,7 +188,8 @@ class SQLiteTransaction:
                 command_id, made = claim
                 values = (self._tenant, command_id, made.fingerprint, made.stream, made.version)
                 self._cursor.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?)", values)
-            self._cursor.executemany(_INSERT, rows)
+            # Of a plain tuple sqlite3 binds the values a tenth faster than of a named one.
+            self._cursor.executemany(_INSERT, map(tuple, rows))
         except sqlite3.IntegrityError as error:
             raise Conflict("somebody else wrote first; load again and ask again") from error
 

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.read_models import sql
 from counterfoil.projections.history import Fact, History
-from counterfoil.projections.projection import Key, Row, Table
+from counterfoil.projections.projection import Key, Row, Select, Table
 from counterfoil.projections.store import Place
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ _BY_KEY = (
     " SET LOCAL enable_hashagg = off; SET LOCAL enable_sort = off"
 )
 
+_ASK = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 Connection = psycopg.Connection[Any]
 
 
@@ -76,6 +78,14 @@ class PostgresStore:
         with self._log.connection() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield PostgresSession(connection, self._log.codec)
+
+    @contextmanager
+    def asking(self) -> Iterator[Select]:
+        """Ask some things that belong together: all answers are of one moment."""
+        with self._log.connection() as connection, connection.pipeline():
+            connection.execute(_ASK, prepare=True)  # goes with the first question
+            yield PostgresSession(connection, self._log.codec).select
+            connection.execute("COMMIT", prepare=True)
 
     @contextmanager
     def alone(self) -> Iterator[PostgresSession]:
@@ -247,4 +257,4 @@ _ARRAYS = {"text": "text[]", "integer": "bigint[]"}
 @lru_cache(maxsize=512)
 def named(query: str) -> bytes:
     """A query whose values are written `:name`, as psycopg wants them."""
-    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", query).encode()
+    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", query.replace("%", "%%")).encode()

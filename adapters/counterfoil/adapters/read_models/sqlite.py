@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.read_models import sql
 from counterfoil.projections.history import Fact, History
-from counterfoil.projections.projection import Key, Row, Table
+from counterfoil.projections.projection import Key, Row, Select, Table
 from counterfoil.projections.store import Place
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ class SQLiteStore:
         """Begin a transaction that sees one moment only, however long it reads."""
         with self._log.reading() as cursor:
             yield SQLiteSession(cursor.sqlite_cursor.connection, self._log.codec)
+
+    @contextmanager
+    def asking(self) -> Iterator[Select]:
+        """Ask some things that belong together: all answers are of one moment."""
+        with self.reading() as session:
+            yield session.select
 
     # Whoever writes to an SQLite file is alone.
     alone = writing

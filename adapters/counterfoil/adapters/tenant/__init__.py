@@ -1,7 +1,7 @@
 """One tenant's invoices and credit notes: the writes of the front door, a room for each subject.
 
 Every method builds one command, has it decided on the streams it concerns, and returns the read
-model after it.
+model after it. What is read stands under the name of its read model: `acme.invoices.list()`.
 """
 
 from counterfoil.adapters.tenant.credit_notes import CreditNotes
@@ -9,9 +9,27 @@ from counterfoil.adapters.tenant.documents import Documents
 from counterfoil.adapters.tenant.drafts import Drafts
 from counterfoil.adapters.tenant.office import House
 from counterfoil.adapters.tenant.payments import Payments
+from counterfoil.projections.ageing import Ageing
+from counterfoil.projections.credit_notes import CreditNotes as CreditNotesRead
+from counterfoil.projections.customers import Customers
+from counterfoil.projections.invoices import Invoices
+from counterfoil.projections.journal import Journal
+from counterfoil.projections.payments import Payments as PaymentsRead
+from counterfoil.projections.series import Series
 
 __all__ = ["House", "Tenant"]
 
 
 class Tenant(Drafts, Documents, Payments, CreditNotes):
     """The invoices and credit notes of one tenant; nothing crosses to another's."""
+
+    def __init__(self, house: House, name: str) -> None:
+        super().__init__(house, name)
+        store, today = house.store, self._today
+        self.invoices = Invoices(store, name, today)
+        self.payments = PaymentsRead(store, name)
+        self.credit_notes = CreditNotesRead(store, name)
+        self.series = Series(store, name)
+        self.customers = Customers(store, name, today)
+        self.ageing = Ageing(store, name, today, house.timezone)
+        self.journal = Journal(store, name)

@@ -27,6 +27,7 @@ from counterfoil.domain.series.events import NumberAssigned, SeriesEvent
 from counterfoil.domain.value import Value
 from counterfoil.projections.credit_note import CreditNote, view_credit_note
 from counterfoil.projections.invoice import Invoice, view_invoice
+from counterfoil.projections.store import Store
 
 # What money may be given as: an int is minor units, text and Decimal are whole units.
 AmountGiven = Money | Decimal | str | int
@@ -44,6 +45,7 @@ class House:
     seller: Seller | None
     numbering: Mapping[DocumentKind, Numbering]
     timezone: tzinfo
+    store: Store
 
 
 class Office:

@@ -40,13 +40,14 @@ BEGIN SELECT RAISE(ABORT, 'claims are append-only: they are not deleted'); END;
 
 -- REPLACE would delete a row without asking the triggers above. Versions have no gaps either.
 CREATE TRIGGER facts_are_added_in_order BEFORE INSERT ON facts
-WHEN EXISTS (
-    SELECT 1 FROM facts
-    WHERE tenant = NEW.tenant AND stream = NEW.stream AND version >= NEW.version
-) OR NEW.version > 1 AND NOT EXISTS (
-    SELECT 1 FROM facts
-    WHERE tenant = NEW.tenant AND stream = NEW.stream AND version = NEW.version - 1
-) OR EXISTS (SELECT 1 FROM facts WHERE position = NEW.position)
+-- A stream begins at 1, or at 0 as the library may: a comparison is 1 or 0. As this is asked for
+-- every row, it looks once, and for a position only when one is given: NEW has -1 for none.
+WHEN NEW.version <> coalesce((
+    SELECT version + 1 FROM facts
+    WHERE tenant = NEW.tenant AND stream = NEW.stream
+    ORDER BY version DESC LIMIT 1
+), NEW.version > 0)
+OR NEW.position <> -1 AND EXISTS (SELECT 1 FROM facts WHERE position = NEW.position)
 BEGIN SELECT RAISE(ABORT, 'facts are append-only: this is not the next version'); END;
 
 CREATE TRIGGER claims_are_made_once BEFORE INSERT ON claims
