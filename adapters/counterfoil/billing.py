@@ -6,8 +6,8 @@ The one file that knows every concrete class behind the ports.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from types import TracebackType
@@ -104,6 +104,15 @@ class Billing:
             log.close()
             raise
         return cls(log, House(log, clock, ids, said.seller, numbering, zone, store), kept)
+
+    @classmethod
+    @contextmanager
+    def upkeep(cls, database: str | Path) -> Iterator[Projections]:
+        """The read models of a database, for whoever makes them anew: `open` refuses those that
+        another version of Counterfoil made.
+        """
+        with closing(_log(_address(database))) as log:
+            yield Projections(_store(log))
 
     @staticmethod
     def init(database: str | Path) -> None:

@@ -31,6 +31,7 @@ from counterfoil.adapters.event_store.chain import GENESIS
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.event_store.postgres import PostgresLog
 from counterfoil.adapters.ids import new_id
+from counterfoil.adapters.read_models.postgres import PostgresStore
 from counterfoil.adapters.tenant.office import existing
 from counterfoil.billing import Billing, utc_now
 from counterfoil.domain.invoice.commands import SetMetadata
@@ -38,6 +39,7 @@ from counterfoil.domain.invoice.decisions import decide
 from counterfoil.domain.invoice.state import fold
 from counterfoil.domain.ports import Append, Origin, Stream, Transaction
 from counterfoil.domain.value import Event
+from counterfoil.projections.keeping import Projections
 
 if TYPE_CHECKING:
     from counterfoil.domain.invoice.events import InvoiceEvent
@@ -85,7 +87,7 @@ def desk(url: str) -> Iterator[tuple[Ready, Command]]:
     """What happens behind the front door: load, decide, save."""
     our_schema(url)
     with closing(PostgresLog(url)) as log:
-        clerk = Desk(log, TENANT, utc_now, new_id)
+        clerk = Desk(log, TENANT, utc_now, new_id, Projections(PostgresStore(log)))
 
         def command(invoice: str) -> object:
             def decided(transaction: Transaction) -> Decided:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TypedDict
 
 from pydantic_core import to_json
@@ -24,17 +25,20 @@ from counterfoil.domain.ports import (
     Stream,
     Transaction,
 )
+from counterfoil.projections.keeping import Projections
 
 ATTEMPTS_MAX = 10
 
 
 class Call(TypedDict, total=False):
     """What every write may be told: `command_id` makes a repeat of it harmless for ever,
-    `expected_version` refuses to decide on anything newer than the caller saw.
+    `expected_version` refuses to decide on anything newer than the caller saw, and `wait_s` has
+    the write return when read models that follow behind show it, or `Unavailable` is raised.
     """
 
     command_id: str | None
     expected_version: int | None
+    wait_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ class Request:
         version = self.call.get("expected_version")
         if version is not None and type(version) is not int:
             raise Malformed("expected_version", "must be a whole number")
+        wait_s = self.call.get("wait_s")
+        if wait_s is not None and (type(wait_s) not in {int, float} or not 0 <= wait_s < inf):
+            raise Malformed("wait_s", "must be a number of seconds")
 
     @property
     def command_id(self) -> str | None:
@@ -89,8 +96,11 @@ class Answer:
 class Desk:
     """Takes the requests of one tenant."""
 
-    def __init__(self, log: EventLog, tenant: str, clock: Clock, ids: IdFactory) -> None:
+    def __init__(
+        self, log: EventLog, tenant: str, clock: Clock, ids: IdFactory, kept: Projections
+    ) -> None:
         self._log = log
+        self._kept = kept
         self._tenant = tenant
         self._clock = clock
         self._ids = ids
@@ -100,6 +110,13 @@ class Desk:
 
         When somebody else wrote first, load and decide again, a bounded number of times.
         """
+        answer = self._patiently(request, decide)
+        wait_s = request.call.get("wait_s")
+        if wait_s is not None:
+            self._kept.wait(timeout_s=wait_s)
+        return answer
+
+    def _patiently(self, request: Request, decide: Callable[[Transaction], Decided]) -> Answer:
         for attempt in range(1, ATTEMPTS_MAX):
             try:
                 return self._once(request, decide)

@@ -49,6 +49,10 @@ class Projections:
         """Make these read models, or all, anew while everybody goes on; see `rebuild.py`."""
         return rebuilding.rebuild(self._store, names, workers=workers, resume=resume, watch=watch)
 
+    def rehearse(self, *names: str, watch: rebuilding.Watch = lambda _: None) -> rebuilding.Rebuilt:
+        """Make all rows of these read models, or of all, and store none of them."""
+        return rebuilding.rehearse(self._store, names, watch=watch)
+
     def verify(
         self, *names: str, watch: verifying.Watch = lambda _done, _total: None
     ) -> verifying.Verified:
@@ -110,9 +114,12 @@ class Projections:
                     )
         return Followed(position, 1)
 
-    def wait(self, position: int, *, timeout_s: float = 10) -> None:
-        """Wait until all read models have taken in the fact at a position."""
+    def wait(self, position: int | None = None, *, timeout_s: float = 10) -> None:
+        """Wait until all read models have taken in the fact at a position, or all there are now."""
         ends = time.monotonic() + timeout_s
+        if position is None:
+            with self._store.reading() as session:
+                position = last_position(session.select)
         while True:
             with self._store.reading() as session:
                 if mode_of(session.select) == INLINE:

@@ -9,6 +9,7 @@ any moment, a rebuild leaves the live tables as they are, and goes on where it w
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter, sleep
@@ -16,10 +17,10 @@ from time import perf_counter, sleep
 from counterfoil.domain.errors import Conflict, CorruptHistory, Malformed
 from counterfoil.projections.catalogue import PROJECTIONS, chosen
 from counterfoil.projections.follow import follow
-from counterfoil.projections.loading import Part, TakenOver, Target, load, parts_of
+from counterfoil.projections.loading import Part, TakenOver, Target, load, parts_of, read_piece
 from counterfoil.projections.projection import Projection, Table
 from counterfoil.projections.status import last_position
-from counterfoil.projections.store import Session, Store
+from counterfoil.projections.store import START, Session, Store
 from counterfoil.projections.totals import stored_totals, summed
 
 # Facts in one step of catching up.
@@ -83,7 +84,7 @@ def rebuild(
 ) -> Rebuilt:
     """Rebuild these read models, or all; with `resume`, go on with one that was cut off."""
     if not 1 <= workers <= store.workers_max:
-        raise Malformed("workers", f"must be 1 to {store.workers_max} on this database")
+        raise Malformed("workers", f"must be from 1 to {store.workers_max}, {store.workers_why}")
     began = perf_counter()
     projections = chosen(names)
     with store.writing() as session:
@@ -111,6 +112,30 @@ def rebuild(
         rows=_rows(store, going),
         seconds=perf_counter() - began,
         pause_s=pause_s,
+    )
+
+
+def rehearse(store: Store, names: Sequence[str] = (), *, watch: Watch = lambda _: None) -> Rebuilt:
+    """Make every row that a rebuild would make, and store none of them."""
+    began = perf_counter()
+    projections = chosen(names)
+    rows: Counter[str] = Counter()
+    with store.reading() as session:
+        position = last_position(session.select)
+        place, done, last = START, 0, False
+        while not last:
+            piece = read_piece(session, position, place, None)
+            for table, made in piece.rows(projections).items():
+                if not table.adds:
+                    rows[table.name] += len(made)
+            place, done, last = piece.reached, done + piece.facts, piece.last
+            watch(Progress("rehearse", done, position))
+    return Rebuilt(
+        names=tuple(one.name for one in projections),
+        facts=position,
+        rows=dict(rows),
+        seconds=perf_counter() - began,
+        pause_s=0,
     )
 
 
@@ -186,8 +211,27 @@ def _load(store: Store, going: _Rebuild, watch: Watch) -> None:
         done += facts
         watch(Progress("load", done, going.position))
 
-    for part in parts:
-        load(store, target, part, loaded)
+    left = [part for part in parts if not part.done]
+    if len(left) > 1:
+        store.load_apart(going.token, [part.number for part in left], loaded)
+    else:
+        for part in left:
+            load(store, target, part, loaded)
+
+
+def load_part(store: Store, token: str, number: int, watch: Callable[[int], None]) -> None:
+    """Load one part of a rebuild that another process began."""
+    with store.reading() as session:
+        found = session.select(
+            "SELECT mark, names, position, phase FROM rebuilds WHERE token = :token",
+            {"token": token},
+        )
+        _hold(len(found))
+        ((mark, names, position, phase),) = found
+        going = _Rebuild(token, mark, chosen(names.split()), position, phase)
+        parts = {part.number: part for part in Part.all(session, token)}
+    target = Target(token, going.projections, going.position, going.shadow)
+    load(store, target, parts[number], watch)
 
 
 def _hold_totals(session: Session, going: _Rebuild) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -70,7 +70,9 @@ class Session(Protocol):
 class Store(Protocol):
     """A database that keeps facts and read models."""
 
+    # How many processes may load at once, and why no more.
     workers_max: int
+    workers_why: str
 
     def writing(self) -> AbstractContextManager[Session]:
         """Begin a transaction that changes something; an exception undoes it."""
@@ -80,6 +82,9 @@ class Store(Protocol):
 
     def asking(self) -> AbstractContextManager[Select]:
         """Ask some things that belong together: all answers are of one moment."""
+
+    def load_apart(self, token: str, parts: Sequence[int], watch: Callable[[int], None]) -> None:
+        """Load parts of a rebuild, each in a process of its own."""
 
     def alone(self) -> AbstractContextManager[Session]:
         """Begin a transaction that changes something while nobody writes facts: those who were

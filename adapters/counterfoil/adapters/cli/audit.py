@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from counterfoil.adapters.audit import Checkpoint, Report
+from counterfoil.adapters.cli.opening import existing
 from counterfoil.billing import Billing
-from counterfoil.domain.errors import CounterfoilError, Unavailable
+from counterfoil.domain.errors import CounterfoilError
 
 
 class DoesNotHold(CounterfoilError):
@@ -21,7 +21,7 @@ class DoesNotHold(CounterfoilError):
 
 def verify(arguments: argparse.Namespace) -> None:
     """Read the whole log, and say whether it holds."""
-    with _opened(arguments.database) as billing:
+    with Billing.open(existing(arguments.database)) as billing:
         checkpoint = Checkpoint.load(arguments.checkpoint) if arguments.checkpoint else None
         report = _verified(billing, checkpoint)
     if arguments.json:
@@ -40,20 +40,13 @@ def verify(arguments: argparse.Namespace) -> None:
 
 def checkpoint(arguments: argparse.Namespace) -> None:
     """Write the root over all facts to a file."""
-    with _opened(arguments.database) as billing:
+    with Billing.open(existing(arguments.database)) as billing:
         made = billing.audit.checkpoint()
     made.save(arguments.out)
     if arguments.json:
         print(json.dumps(asdict(made)))
     else:
         print(f"{made.size} facts, root {made.root}, kept in {arguments.out}")
-
-
-def _opened(database: str) -> Billing:
-    # A mistyped path would be made as an empty log, and an empty log holds.
-    if "://" not in database and not Path(database).is_file():
-        raise Unavailable(f"there is no database {database}")
-    return Billing.open(database)
 
 
 def _verified(billing: Billing, checkpoint: Checkpoint | None) -> Report:

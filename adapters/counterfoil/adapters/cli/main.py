@@ -11,9 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterfoil.adapters.cli import audit, demo
+from counterfoil.adapters.cli import audit, demo, invoice, projections
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError, Malformed, Unavailable
+from counterfoil.projections.catalogue import PROJECTIONS
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -67,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_database(made)
     made.set_defaults(run=lambda arguments: Billing.init(arguments.database))
+    _add_invoice(commands)
+    _add_projections(commands)
     _add_audit(commands)
     return parser
 
@@ -87,6 +90,108 @@ def _add_demo(commands: Commands) -> None:
     )
     shown.add_argument("--json", action="store_true", help="print JSON, one fact a line")
     shown.set_defaults(run=demo.run)
+
+
+def _add_invoice(commands: Commands) -> None:
+    about = commands.add_parser("invoice", help="list a tenant's invoices, or show one")
+    verbs = about.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    listed = verbs.add_parser(
+        "list",
+        help="a page of invoices, newest first",
+        description="Show a page of a tenant's invoices, newest first. All that is asked must "
+        "hold; whatever cannot be understood is an error.",
+    )
+    _add_database(listed)
+    _add_tenant(listed)
+    for option, what in {
+        "customer": "of this customer",
+        "status": "draft, open, paid, uncollectible or void",
+        "subscription": "of this subscription",
+        "currency": "in this currency, as in EUR",
+        "number-prefix": "whose number begins so, as in INV-2026",
+        "created-from": "begun at this moment or later, as in 2026-11-20T08:00+01:00",
+        "created-before": "begun before this moment",
+        "due-from": "due on this day or later, as in 2026-12-20",
+        "due-before": "due before this day",
+    }.items():
+        metavar = option.rpartition("-")[2].upper()
+        listed.add_argument(f"--{option}", metavar=metavar, help=f"only those {what}")
+    listed.add_argument("--overdue", action="store_true", help="only those open and past due")
+    listed.add_argument(
+        "--metadata", action="append", metavar="KEY=VALUE", help="only those so marked"
+    )
+    listed.add_argument("--limit", type=int, default=20, metavar="N", help="1 to 100 (default: 20)")
+    listed.add_argument("--starting-after", metavar="ID", help="the page behind this invoice")
+    listed.add_argument("--ending-before", metavar="ID", help="the page right before this invoice")
+    listed.add_argument("--json", action="store_true", help="print JSON")
+    listed.set_defaults(run=invoice.list_)
+    shown = verbs.add_parser("show", help="one invoice with its lines")
+    shown.add_argument("invoice", metavar="ID-OR-NUMBER", help="in_… or a number")
+    _add_database(shown)
+    _add_tenant(shown)
+    shown.add_argument("--json", action="store_true", help="print JSON")
+    shown.set_defaults(run=invoice.show)
+
+
+def _add_projections(commands: Commands) -> None:
+    about = commands.add_parser("projections", help="the read models: status, rebuild, verify, run")
+    verbs = about.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    status = verbs.add_parser("status", help="where every read model stands")
+    rebuilt = verbs.add_parser(
+        "rebuild",
+        help="make read models anew from the facts, while everybody goes on",
+        description="Load new tables beside the live ones, catch up with what is written "
+        "meanwhile, and swap them in one transaction. Killed at any moment, it leaves the live "
+        "tables as they are; --resume goes on where it was.",
+    )
+    rebuilt.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that load (PostgreSQL)"
+    )
+    rebuilt.add_argument(
+        "--dry-run", action="store_true", help="make every row, store none, and say how many"
+    )
+    rebuilt.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a rebuild that was cut off, if there is one",
+    )
+    verified = verbs.add_parser(
+        "verify",
+        help="compare every row with what the facts make of it",
+        description="Fold every stream again and compare it with the live rows, cell by cell. "
+        "Names what differs, with the stored and the true value; exit status 1 if anything does.",
+    )
+    ran = verbs.add_parser(
+        "run",
+        help='have read models follow the log (projections="async")',
+        description="Take new facts into the read models, each exactly once, until interrupted. "
+        "Any number may run; a kill loses nothing.",
+    )
+    ran.add_argument("--once", action="store_true", help="stop at the present end of the log")
+    for parser, run in (
+        (status, projections.status),
+        (rebuilt, projections.rebuild),
+        (verified, projections.verify),
+        (ran, projections.run),
+    ):
+        if parser in {rebuilt, verified}:
+            parser.add_argument(
+                "names", nargs="*", metavar="NAME", help=f"{', '.join(PROJECTIONS)} (default: all)"
+            )
+        _add_database(parser)
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        parser.set_defaults(run=run)
+
+
+def _add_tenant(parser: argparse.ArgumentParser) -> None:
+    given = os.environ.get("COUNTERFOIL_TENANT")
+    parser.add_argument(
+        "--tenant",
+        default=given,
+        required=given is None,
+        metavar="TENANT",
+        help="whose invoices (default: COUNTERFOIL_TENANT)",
+    )
 
 
 def _add_audit(commands: Commands) -> None:

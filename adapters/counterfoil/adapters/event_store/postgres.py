@@ -122,7 +122,7 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
         """
         self.codec = codec or Codec()
         self._early = early_lock_release
-        self._url = url
+        self.url = url
         with translated():
             super().__init__(_Datastore(url, pool_size, pool_size_max), events_table_name="facts")
 
@@ -158,7 +158,7 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
         # A connection of its own: a subscription lives long, and those of the pool are for work.
         while True:
             try:
-                with psycopg.connect(self._url, autocommit=True) as connection:
+                with psycopg.connect(self.url, autocommit=True) as connection:
                     connection.execute("LISTEN facts")
                     while True:
                         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby
@@ -17,7 +17,7 @@ from psycopg.rows import tuple_row
 from pydantic_core import from_json
 
 from counterfoil.adapters.event_store.codec import Codec
-from counterfoil.adapters.read_models import sql
+from counterfoil.adapters.read_models import loaders, sql
 from counterfoil.projections.history import Fact, History
 from counterfoil.projections.projection import Key, Row, Select, Table
 from counterfoil.projections.store import Place
@@ -62,6 +62,7 @@ class PostgresStore:
     """The database, as those see it who keep read models in it."""
 
     workers_max = 64
+    workers_why = "because each of them holds connections of the server"
 
     def __init__(self, log: PostgresLog) -> None:
         self._log = log
@@ -86,6 +87,10 @@ class PostgresStore:
             connection.execute(_ASK, prepare=True)  # goes with the first question
             yield PostgresSession(connection, self._log.codec).select
             connection.execute("COMMIT", prepare=True)
+
+    def load_apart(self, token: str, parts: Sequence[int], watch: Callable[[int], None]) -> None:
+        """Load parts of a rebuild, each in a process of its own."""
+        loaders.run(self._log.url, token, parts, watch)
 
     @contextmanager
     def alone(self) -> Iterator[PostgresSession]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -26,6 +26,7 @@ class SQLiteStore:
     """The file, as those see it who keep read models in it. It has one writer at a time."""
 
     workers_max = 1
+    workers_why = "because an SQLite file has one writer at a time"
 
     def __init__(self, log: SQLiteLog) -> None:
         self._log = log
@@ -48,6 +49,10 @@ class SQLiteStore:
         """Ask some things that belong together: all answers are of one moment."""
         with self.reading() as session:
             yield session.select
+
+    def load_apart(self, token: str, parts: Sequence[int], watch: Callable[[int], None]) -> None:
+        """Load parts of a rebuild: never asked for, a file has one writer."""
+        raise NotImplementedError
 
     # Whoever writes to an SQLite file is alone.
     alone = writing

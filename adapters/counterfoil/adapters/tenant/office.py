@@ -27,6 +27,7 @@ from counterfoil.domain.series.events import NumberAssigned, SeriesEvent
 from counterfoil.domain.value import Value
 from counterfoil.projections.credit_note import CreditNote, view_credit_note
 from counterfoil.projections.invoice import Invoice, view_invoice
+from counterfoil.projections.keeping import Projections
 from counterfoil.projections.store import Store
 
 # What money may be given as: an int is minor units, text and Decimal are whole units.
@@ -54,7 +55,7 @@ class Office:
     def __init__(self, house: House, name: str) -> None:
         self._house = house
         self._name = name
-        self._desk = Desk(house.log, name, house.clock, house.ids)
+        self._desk = Desk(house.log, name, house.clock, house.ids, Projections(house.store))
 
     def _change(
         self, name: str, invoice: str, said: Mapping[str, object], build: Build, call: Call

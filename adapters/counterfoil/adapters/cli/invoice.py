@@ -1,0 +1,183 @@
+"""`counterfoil invoice`: the invoices of a tenant, as a table, one by one, or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from datetime import date, datetime
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from counterfoil.adapters.cli.opening import existing
+from counterfoil.billing import Billing, Invoice, Range
+from counterfoil.domain.errors import Malformed
+from counterfoil.domain.money import Money
+from counterfoil.projections.filters import Filters
+from counterfoil.projections.invoice import AmountName
+
+
+def list_(arguments: argparse.Namespace) -> None:
+    """Show a page of invoices, newest first."""
+    filters = _filters(arguments)
+    with Billing.open(existing(arguments.database)) as billing:
+        invoices = billing.tenant(arguments.tenant).invoices
+        page = invoices.list(
+            limit=arguments.limit,
+            starting_after=arguments.starting_after,
+            ending_before=arguments.ending_before,
+            **filters,
+        )
+        count = invoices.count(**filters)
+    if arguments.json:
+        shown = [invoice.model_dump(mode="json") for invoice in page]
+        print(
+            json.dumps(
+                {"object": "list", "data": shown, "has_more": page.has_more, "count": count},
+                ensure_ascii=False,
+            )
+        )
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("invoice", "status", "customer", "issued", "due", "total", "remaining"):
+        right = name in {"total", "remaining"}
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "customer")
+    for invoice in page:
+        table.add_row(
+            invoice.number or invoice.id,
+            invoice.status,
+            invoice.customer.name,
+            _day(invoice.issued_on),
+            _day(invoice.due_date),
+            str(invoice.money("total")),
+            str(invoice.money("amount_remaining")),
+        )
+    Console().print(table)
+    more = f"; for more: --starting-after {page.data[-1].id}" if page.has_more and page.data else ""
+    print(f"{len(page)} of {count:,} invoices{more}")
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Show one invoice with its lines, by its id or its number."""
+    with Billing.open(existing(arguments.database)) as billing:
+        invoices = billing.tenant(arguments.tenant).invoices
+        name = arguments.invoice
+        invoice = invoices.get(name) if name.startswith("in_") else invoices.by_number(name)
+    if arguments.json:
+        print(invoice.model_dump_json())
+        return
+    _print(invoice)
+
+
+def _print(invoice: Invoice) -> None:
+    console = Console()
+    title = f"Invoice {invoice.number}" if invoice.number else "Draft"
+    console.print(f"{title}, {invoice.status}, for {invoice.customer.name}", highlight=False)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("line")
+    for name in ("quantity", "unit price", "tax", "net"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in invoice.lines:
+        net = str(Money(line.net, invoice.currency))
+        table.add_row(
+            line.description,
+            f"{line.quantity:f}",
+            f"{line.unit_price:f}",
+            f"{line.tax.rate:f} %",
+            net,
+        )
+    console.print(table)
+    figures = Table(box=box.SIMPLE, show_header=False)
+    figures.add_column()
+    figures.add_column(justify="right")
+    for label, name in _FIGURES.items():
+        figures.add_row(label, str(invoice.money(name)))
+    for label, value in _times(invoice).items():
+        figures.add_row(label, value)
+    console.print(figures)
+
+
+_FIGURES: Mapping[str, AmountName] = {
+    "subtotal": "subtotal",
+    "discount": "total_discount",
+    "tax": "tax",
+    "total": "total",
+    "credited before payment": "pre_payment_credit_notes_amount",
+    "paid": "amount_paid",
+    "remaining": "amount_remaining",
+}
+
+
+def _times(invoice: Invoice) -> Mapping[str, str]:
+    said = {
+        "created": invoice.created,
+        "issued": invoice.issued_on,
+        "due": invoice.due_date,
+        "sent": invoice.sent_at,
+        "paid": invoice.paid_at,
+        "voided": invoice.voided_at,
+        "given up": invoice.marked_uncollectible_at,
+    }
+    return {label: _written(when) for label, when in said.items() if when is not None}
+
+
+def _written(when: date) -> str:
+    return when.isoformat(timespec="seconds") if isinstance(when, datetime) else when.isoformat()
+
+
+def _filters(arguments: argparse.Namespace) -> Filters:
+    filters = Filters(
+        customer=arguments.customer,
+        status=arguments.status,
+        subscription=arguments.subscription,
+        currency=arguments.currency,
+        number_prefix=arguments.number_prefix,
+    )
+    if arguments.overdue:
+        filters["overdue"] = True
+    if arguments.created_from or arguments.created_before:
+        filters["created"] = Range(
+            gte=_moment("created-from", arguments.created_from),
+            lt=_moment("created-before", arguments.created_before),
+        )
+    if arguments.due_from or arguments.due_before:
+        filters["due"] = Range(
+            gte=_date("due-from", arguments.due_from), lt=_date("due-before", arguments.due_before)
+        )
+    if arguments.metadata:
+        filters["metadata"] = dict(_pair(said) for said in arguments.metadata)
+    return filters
+
+
+def _pair(said: str) -> tuple[str, str]:
+    name, equals, value = said.partition("=")
+    if not equals:
+        raise Malformed("metadata", "must be written KEY=VALUE")
+    return name, value
+
+
+def _date(field: str, said: str | None) -> date | None:
+    if said is None:
+        return None
+    try:
+        return date.fromisoformat(said)
+    except ValueError:
+        raise Malformed(field, "must be a day such as 2026-11-20") from None
+
+
+def _moment(field: str, said: str | None) -> datetime | None:
+    if said is None:
+        return None
+    try:
+        found = datetime.fromisoformat(said)
+    except ValueError:
+        raise Malformed(field, "must be a moment such as 2026-11-20T08:00+01:00") from None
+    if found.tzinfo is None:
+        raise Malformed(field, "must name its offset, as in 2026-11-20T08:00+01:00")
+    return found
+
+
+def _day(day: date | None) -> str:
+    return "–" if day is None else day.isoformat()

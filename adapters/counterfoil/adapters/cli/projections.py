@@ -1,0 +1,217 @@
+"""`counterfoil projections`: where read models stand, whether they hold, and making them anew."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from threading import Event
+from time import monotonic
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from counterfoil.adapters.cli.opening import existing
+from counterfoil.billing import Billing
+from counterfoil.domain.errors import CounterfoilError, Malformed
+from counterfoil.projections import rebuild as rebuilding
+from counterfoil.projections.catalogue import PROJECTIONS
+from counterfoil.projections.follow import Followed
+
+# Between two plain lines of progress.
+QUIET_S = 5.0
+
+
+class DoNotHold(CounterfoilError):
+    """Read models are not what the facts make, or cannot follow them."""
+
+
+def status(arguments: argparse.Namespace) -> None:
+    """Show where every read model stands; it does not hold when one is outdated or stopped."""
+    with Billing.upkeep(existing(arguments.database)) as projections:
+        found = projections.status()
+    if arguments.json:
+        print(json.dumps([asdict(one) | {"state": one.state} for one in found]))
+    else:
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in ("read model", "state"):
+            table.add_column(name, no_wrap=True)
+        for name in ("version", "position", "behind", "rows", "size"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for one in found:
+            size = f"{one.size / 1e6:,.1f} MB"
+            numbers = (one.position, one.lag, one.rows)
+            table.add_row(one.name, one.state, str(one.version), *(f"{n:,}" for n in numbers), size)
+        Console().print(table)
+        print(f"Kept {_KEPT[found[0].mode]}.")
+    stopped = [one for one in found if one.state == "stopped"]
+    if stopped:
+        said = (f"{one.name} at position {one.problem_position}: {one.problem}" for one in stopped)
+        raise DoNotHold(f"stopped: {'; '.join(said)}")
+    outdated = " ".join(one.name for one in found if one.state == "outdated")
+    if outdated:
+        raise DoNotHold(f"outdated: run `counterfoil projections rebuild {outdated}`")
+
+
+_KEPT = {
+    "inline": "inline: in the transaction of whoever writes facts",
+    "async": "async: by `counterfoil projections run`",
+}
+
+
+def rebuild(arguments: argparse.Namespace) -> None:
+    """Make read models anew while everybody goes on reading and writing the old ones."""
+    with Billing.upkeep(existing(arguments.database)) as projections, _shown(arguments) as watch:
+        names = _names(arguments)
+        if arguments.dry_run:
+            done = projections.rehearse(*names, watch=watch)
+        else:
+            done = projections.rebuild(
+                *names, workers=arguments.workers, resume=arguments.resume, watch=watch
+            )
+    if arguments.json:
+        print(json.dumps({"dry_run": arguments.dry_run} | asdict(done)))
+        return
+    rows = ", ".join(f"{count:,} {name}" for name, count in done.rows.items())
+    rate = f"{done.facts:,} facts in {done.seconds:.1f} s ({done.facts / done.seconds:,.0f}/s)"
+    if arguments.dry_run:
+        print(f"Would rebuild {', '.join(done.names)} from {rate}: {rows}. Nothing was changed.")
+    else:
+        print(f"Rebuilt {', '.join(done.names)} from {rate}: {rows}.")
+        print(f"Writers waited {done.pause_s * 1e3:.1f} ms while the new tables took their place.")
+
+
+def verify(arguments: argparse.Namespace) -> None:
+    """Compare every row with what the facts make of it."""
+    with Billing.upkeep(existing(arguments.database)) as projections, _shown(arguments) as watch:
+        found = projections.verify(
+            *_names(arguments),
+            watch=lambda done, total: watch(rebuilding.Progress("verify", done, total)),
+        )
+    if arguments.json:
+        print(json.dumps(asdict(found) | {"holds": found.holds}, ensure_ascii=False))
+    elif found.holds:
+        print(f"{found.rows:,} rows of {', '.join(found.names)} are what the facts make of them.")
+    else:
+        for difference in found.differences:
+            print(difference)
+    if not found.holds:
+        names = dict.fromkeys(difference.projection for difference in found.differences)
+        raise DoNotHold(
+            f"{found.count:,} cells or rows differ: "
+            f"`counterfoil projections rebuild {' '.join(names)}` makes them anew"
+        )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Follow the log until interrupted, or once to its present end."""
+    ended = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    taken = 0
+
+    def watch(step: Followed) -> None:
+        nonlocal taken
+        taken += step.facts
+        if step.facts and not arguments.json:
+            print(f"position {step.position:,} (+{step.facts:,})", file=sys.stderr)
+
+    with Billing.upkeep(existing(arguments.database)) as projections:
+        projections.check()
+        if projections.status()[0].mode == "inline":
+            print(
+                "Read models are kept inline: there is nothing to follow. Billing.open(…, "
+                'projections="async") has them follow the log.',
+                file=sys.stderr,
+            )
+        else:
+            projections.run(until=None if arguments.once else ended, watch=watch)
+    if arguments.json:
+        print(json.dumps({"facts": taken}))
+
+
+def _names(arguments: argparse.Namespace) -> list[str]:
+    names: list[str] = arguments.names
+    for name in names:
+        if name not in PROJECTIONS:
+            raise Malformed("NAME", f"there is no {name}, but {', '.join(PROJECTIONS)}")
+    return names
+
+
+@contextmanager
+def _shown(arguments: argparse.Namespace) -> Iterator[rebuilding.Watch]:
+    """Progress as a bar on a terminal, plain lines elsewhere, JSON where that is asked for."""
+    if arguments.json:
+        yield _spaced(lambda progress, _: print(json.dumps(asdict(progress)), flush=True))
+    elif sys.stderr.isatty():
+        with _bar() as watch:
+            yield watch
+    else:
+        yield _spaced(_say)
+
+
+def _say(progress: rebuilding.Progress, rate: float) -> None:
+    speed = f" ({rate:,.0f}/s)" if rate else ""
+    print(
+        f"{progress.phase}: {progress.done:,} of {progress.total:,} facts{speed}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _spaced(say: Callable[[rebuilding.Progress, float], None]) -> rebuilding.Watch:
+    """Say something when a phase begins, and every few seconds."""
+    phase, began, first, said = "", 0.0, 0, 0.0
+
+    def watch(progress: rebuilding.Progress) -> None:
+        nonlocal phase, began, first, said
+        now = monotonic()
+        if progress.phase != phase:
+            phase, began, first, said = progress.phase, now, progress.done, 0.0
+        if now - said >= QUIET_S:
+            said = now
+            say(progress, (progress.done - first) / (now - began) if now > began else 0)
+
+    return watch
+
+
+class _Rate(TextColumn):
+    """How many facts a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f}/s", style="progress.data.speed")
+
+
+@contextmanager
+def _bar() -> Iterator[rebuilding.Watch]:
+    columns = (
+        TextColumn("{task.description:>9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(""),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks = {}
+
+        def watch(progress: rebuilding.Progress) -> None:
+            if progress.phase not in tasks:
+                tasks[progress.phase] = bar.add_task(progress.phase, total=progress.total)
+            task = tasks[progress.phase]
+            bar.update(task, completed=progress.done, total=progress.total)
+
+        yield watch
