@@ -32,10 +32,10 @@ TABLE = Table(
 
 def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
     rows: list[Row] = []
-    if not invoice.document:
+    if invoice.document is None:
         return (rows,)
     tenant, id, currency = invoice.tenant, invoice.id, invoice.currency
-    customer, due = invoice.terms["customer"]["id"], invoice.document["due_on"]
+    customer, due = invoice.customer.id, invoice.document.due_on
     noted = invoice.books
     for place, (version, since, books) in enumerate(noted, 1):
         owed = books.receivable

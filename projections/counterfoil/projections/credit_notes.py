@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from pydantic import TypeAdapter
-from pydantic_core import to_json
 
 from counterfoil.domain.credit_note.events import CreditNoteIssued, CreditNoteVoided
 from counterfoil.domain.credit_note.state import CreditNoteStatus
@@ -14,6 +14,7 @@ from counterfoil.domain.crediting import CreditedLine
 from counterfoil.domain.errors import NotFound
 from counterfoil.domain.party import Customer, Seller
 from counterfoil.domain.totals import TaxGroup
+from counterfoil.projections import facts
 from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.history import History
 from counterfoil.projections.paging import (
@@ -54,49 +55,61 @@ TABLE = Table(
 
 def _rows(history: History) -> tuple[Sequence[Row]]:
     first, *later = history.facts
-    type, version, _, created, said = first
-    if type != CreditNoteIssued.stored_as:
-        raise history.corrupt(f"{type} cannot happen to a credit note that was never issued", first)
-    status, voided_at = CreditNoteStatus.ISSUED, None
+    if first[0] != CreditNoteIssued.stored_as:
+        what = f"{first[0]} cannot happen to a credit note that was never issued"
+        raise history.corrupt(what, first)
+    said = _issued(first[4])
+    status, version, voided_at = CreditNoteStatus.ISSUED, first[1], None
     for fact in later:
         if fact[0] != CreditNoteVoided.stored_as or voided_at is not None:
             raise history.corrupt(f"{fact[0]} cannot happen to a credit note", fact)
         status, version, voided_at = CreditNoteStatus.VOID, fact[1], fact[3]
-    credit = said["credit"]
-    # A group that gives nothing back is not shown.
-    groups = [group for group in credit["groups"] if group["taxable"] or group["amount"]]
+    credit = said.credit
     return (
         (
             (
                 history.tenant,
                 history.stream,
-                said["number"],
-                said["series"],
+                said.number,
+                said.series,
                 status.value,
-                said["currency"],
-                said["invoice"],
-                said["invoice_number"],
-                said["customer"]["id"],
-                said["reason"],
-                to_json(said["customer"]).decode(),
-                to_json(said["seller"]).decode(),
-                to_json(credit["lines"]).decode(),
-                to_json(groups).decode(),
-                said["issued_on"],
-                credit["subtotal"],
-                credit["tax"],
-                credit["total"],
-                said["before_payment"],
-                credit["total"] - said["before_payment"],
-                said["refund"],
-                said["customer_credit"],
-                said["out_of_band"],
-                created,
+                said.currency,
+                said.invoice,
+                said.invoice_number,
+                _party(said.customer).id,
+                said.reason,
+                facts.text(said.customer),
+                facts.text(said.seller),
+                facts.text(credit.lines),
+                f"[{','.join(_groups(credit))}]",
+                said.issued_on,
+                credit.subtotal,
+                credit.tax,
+                credit.total,
+                said.before_payment,
+                credit.total - said.before_payment,
+                said.refund,
+                said.customer_credit,
+                said.out_of_band,
+                first[3],
                 voided_at,
                 version,
             ),
         ),
     )
+
+
+def _groups(credit: facts.Credit) -> Iterator[str]:
+    """The tax groups, as text; one that gives nothing back is not shown."""
+    for raw in credit.groups:
+        group = _group(raw)
+        if group.taxable or group.amount:
+            yield str(facts.text(raw))
+
+
+_issued = msgspec.json.Decoder(facts.CreditNoteIssued).decode
+_party = msgspec.json.Decoder(facts.Party).decode
+_group = msgspec.json.Decoder(facts.TaxGroup).decode
 
 
 PROJECTION = Projection("credit_notes", 1, "credit_note", (TABLE,), _rows)

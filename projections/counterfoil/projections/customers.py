@@ -11,7 +11,7 @@ from datetime import date
 
 from counterfoil.domain.errors import Malformed, NotFound
 from counterfoil.projections.invoice import View
-from counterfoil.projections.invoice_fold import OPEN, UNCOLLECTIBLE, VOID, FoldedInvoice
+from counterfoil.projections.invoice_fold import OPEN, VOID, Books, FoldedInvoice
 from counterfoil.projections.paging import LIMIT, Asked, Found, Page, sayable, word
 from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
 from counterfoil.projections.store import Store
@@ -29,22 +29,21 @@ TABLE = Table(
 
 
 def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
-    if not invoice.document:
+    if invoice.document is None:
         return ((),)
-    customer, books = invoice.terms["customer"], invoice.books
-    last = books[-1].books if books else None
+    books = invoice.books[-1].books if invoice.books else Books()
     row = (
         invoice.tenant,
         invoice.id,
-        customer["id"],
+        invoice.customer.id,
         invoice.currency,
-        customer["name"],
-        invoice.document["due_on"],
-        0 if invoice.status == VOID else invoice.total,
-        invoice.amount_remaining if invoice.status == OPEN else 0,
+        invoice.customer.name,
+        invoice.document.due_on,
+        0 if invoice.status == VOID else invoice.document.totals.total,
+        books.receivable if invoice.status == OPEN else 0,
         invoice.amount_paid,
-        invoice.amount_remaining if invoice.status == UNCOLLECTIBLE else 0,
-        -last.credit if last else 0,
+        books.bad_debt,
+        -books.credit,
         invoice.finalized_at,
     )
     return ((row,),)

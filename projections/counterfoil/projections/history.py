@@ -1,28 +1,28 @@
-"""What a projection is given: the facts of one stream, as plain parsed JSON.
-
-They were checked when they were stored, and checking them again would be most of what a rebuild
-costs. What a projection cannot make sense of stops it all the same.
+"""What a projection is given: the facts of one stream as they are stored, each in its newest
+version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import msgspec
 
 from counterfoil.domain.errors import CorruptHistory
 
-Body = Mapping[str, Any]
-
 
 class Fact(NamedTuple):
-    """One stored fact. `at` is when it was recorded, in microseconds since 1970 in UTC."""
+    """One stored fact: `at` is when it was recorded, in microseconds since 1970 in UTC, and `body`
+    its JSON.
+    """
 
     type: str
     version: int
     position: int
     at: int
-    body: Body
+    body: msgspec.Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +41,7 @@ class History:
     def corrupt(self, problem: str, fact: Fact) -> CorruptHistory:
         """An error that names where it is."""
         return CorruptHistory(problem, stream=self.stream, position=fact[2])
+
+
+# What reading a fact raises that says nothing of the kind, or making rows of it.
+UNREADABLE = (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError)

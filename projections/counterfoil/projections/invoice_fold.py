@@ -1,19 +1,22 @@
 """An invoice's facts, folded once for all read models of it.
 
-This is the domain's own fold (`domain/invoice/state.py`) over unparsed values: sums that the
-domain works out when it is asked are kept running here, and after every fact that moves money the
-books are noted. Tests hold both to the same answers.
+This is the domain's own fold (`domain/invoice/state.py`) over views of the stored facts: sums that
+the domain works out when it is asked are kept running here, and after every fact that moves money
+the books are noted. Tests hold both to the same answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from counterfoil.domain.invoice import events
 from counterfoil.domain.invoice.events import Status
 from counterfoil.domain.value import Event
-from counterfoil.projections.history import Body, Fact, History
+from counterfoil.projections import facts
+from counterfoil.projections.history import UNREADABLE, Fact, History
 
 DRAFT, OPEN, PAID = Status.DRAFT.value, Status.OPEN.value, Status.PAID.value
 UNCOLLECTIBLE, VOID = Status.UNCOLLECTIBLE.value, Status.VOID.value
@@ -42,73 +45,65 @@ class Noted(NamedTuple):
 class Payment:
     """What became of one payment."""
 
-    __slots__ = ("attempted_at", "ended_at", "failed", "intent", "said", "status")
+    __slots__ = ("attempted", "attempted_at", "ended_at", "failed", "intent", "received", "status")
 
-    def __init__(self, status: str, said: Body) -> None:
+    def __init__(self, status: str) -> None:
         self.status = status
-        self.said = said
+        self.attempted: facts.PaymentAttempted | None = None
+        self.received: facts.PaymentSucceeded | None = None
+        self.failed: facts.PaymentFailed | None = None
+        self.intent: str | None = None
         self.attempted_at: int | None = None
         self.ended_at: int | None = None
-        self.intent: str | None = None
-        self.failed: Body = {}
 
 
 class FoldedInvoice:
     """An invoice after its facts, and what the facts were that read models list one by one."""
 
     __slots__ = (
-        "amount_paid", "attempt_count", "books", "cash", "created", "credited", "currency",
-        "discount", "document", "finalized_at", "id", "lines", "live", "marked_uncollectible_at",
-        "metadata", "paid_at", "payments", "post_payment", "pre_payment", "refunds", "sent_at",
-        "settled", "status", "tax_rounding", "tenant", "terms", "version", "voided_at",
+        "_customer", "amount_paid", "attempt_count", "books", "cash", "created", "credited",
+        "currency", "discount", "document", "finalized_at", "id", "lines",
+        "marked_uncollectible_at", "metadata", "paid_at", "payments", "post_payment",
+        "pre_payment", "refunds", "sent_at", "status", "tax_rounding", "tenant", "terms",
+        "version", "voided_at",
     )  # fmt: skip
 
     def __init__(self, history: History, drafted: Fact) -> None:
-        said = drafted[4]
+        said = _drafted(drafted[4])
         self.tenant = history.tenant
         self.id = history.stream
-        self.currency: str = said["currency"]
-        self.tax_rounding: str = said["tax_rounding"]
-        self.terms: Body = said["terms"]
-        self.metadata: Body = said["metadata"]
+        self.currency = said.currency
+        self.tax_rounding = said.tax_rounding
+        self.terms = said.terms
+        self.metadata = said.metadata
         self.created = drafted[3]
         self.version = drafted[1]
         self.status = DRAFT
-        self.lines: dict[str, Body] = {}
-        self.discount: Body | None = None
-        self.document: Body = {}
+        self.lines: dict[str, facts.Line] = {}
+        self.discount: msgspec.Raw | None = None
+        self.document: facts.InvoiceFinalized | None = None
         self.finalized_at: int | None = None
         self.sent_at: int | None = None
         self.paid_at: int | None = None
         self.voided_at: int | None = None
         self.marked_uncollectible_at: int | None = None
         self.payments: dict[str, Payment] = {}
-        self.refunds: list[tuple[int, Body]] = []
-        self.credited: dict[str, Body] = {}
-        self.live: str | None = None
+        self.refunds: list[tuple[int, facts.PaymentRefunded]] = []
+        self.credited: dict[str, facts.CreditApplied] = {}
         self.attempt_count = 0
         self.cash = 0
         self.amount_paid = 0
-        self.settled = 0
         self.pre_payment = 0
         self.post_payment = 0
         self.books: list[Noted] = []
+        self._customer: facts.Party | None = None
 
     @property
-    def total(self) -> int:
-        """What the document says is owed in all; only a finalized invoice has one."""
-        total: int = self.document["totals"]["total"]
-        return total
-
-    @property
-    def amount_due(self) -> int:
-        """The total less what was credited before payment."""
-        return self.total - self.pre_payment
-
-    @property
-    def amount_remaining(self) -> int:
-        """What is left to pay."""
-        return self.amount_due - self.amount_paid
+    def customer(self) -> facts.Party:
+        """Whom it is for."""
+        if self._customer is None:
+            self._customer = _party(self.terms.customer)
+        return self._customer
 
     def note(self, fact: Fact) -> None:
         """Write down what the accounts hold now, if this fact moved anything."""
@@ -119,28 +114,36 @@ class FoldedInvoice:
     def _books(self) -> Books:
         if self.status == VOID:  # withdrawn: whatever money is here belongs to the customer
             return Books(cash=self.cash, credit=-self.cash)
-        totals = self.document["totals"]
-        revenue, tax = totals["total"] - totals["tax"], totals["tax"]
+        totals = issued(self).totals
+        revenue, tax = totals.total - totals.tax, totals.tax
         for applied in self.credited.values():
-            credit = applied["credit"]
-            revenue -= credit["total"] - credit["tax"]
-            tax -= credit["tax"]
-        # Money that counts towards no invoice, and credit that was not needed to lower one, are
-        # the customer's, until they are sent back.
-        credit = self.cash - self.amount_paid + self.post_payment
+            credit = applied.credit
+            revenue -= credit.total - credit.tax
+            tax -= credit.tax
+        left = totals.total - self.pre_payment - self.amount_paid
         lost = self.status == UNCOLLECTIBLE
-        left = self.amount_remaining
         return Books(
             receivable=0 if lost else left,
             revenue=-revenue,
             tax=-tax,
             cash=self.cash,
-            credit=-credit,
+            # Money that counts towards no invoice, and credit that was not needed to lower one,
+            # are the customer's, until they are sent back.
+            credit=self.amount_paid - self.cash - self.post_payment,
             bad_debt=left if lost else 0,
         )
 
 
 _NOTHING = Books()
+_drafted = msgspec.json.Decoder(facts.InvoiceDrafted).decode
+_party = msgspec.json.Decoder(facts.Party).decode
+
+
+def issued(invoice: FoldedInvoice) -> facts.InvoiceFinalized:
+    """The document of an invoice that is one."""
+    if invoice.document is None:
+        raise ValueError(invoice.status)
+    return invoice.document
 
 
 def fold_invoice(history: History) -> FoldedInvoice:
@@ -151,13 +154,13 @@ def fold_invoice(history: History) -> FoldedInvoice:
     try:
         invoice = FoldedInvoice(history, fact)
         for fact in history.facts[1:]:
-            phase, tell = _TOLD[fact[0]]
+            phase, read, tell = _TOLD[fact[0]]
             if invoice.status not in phase:
                 what = f"{fact[0]} cannot happen to an invoice that is {invoice.status}"
                 raise history.corrupt(what, fact)
-            tell(invoice, fact)
+            tell(invoice, fact, read(fact[4]))
             invoice.version = fact[1]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         raise history.corrupt(f"{fact[0]} is nothing that an invoice can be told", fact) from error
     return invoice
 
@@ -165,163 +168,159 @@ def fold_invoice(history: History) -> FoldedInvoice:
 # --- one by one -------------------------------------------------------------------------------
 
 
-def _line_added(invoice: FoldedInvoice, fact: Fact) -> None:
-    line = fact[4]["line"]
-    invoice.lines[line["id"]] = line
+def _line_said(invoice: FoldedInvoice, _: Fact, said: facts.LineSaid) -> None:
+    invoice.lines[said.line.id] = said.line
 
 
-def _line_removed(invoice: FoldedInvoice, fact: Fact) -> None:
-    invoice.lines.pop(fact[4]["line"], None)
+def _line_removed(invoice: FoldedInvoice, _: Fact, said: facts.LineRemoved) -> None:
+    invoice.lines.pop(said.line, None)
 
 
-def _discount_set(invoice: FoldedInvoice, fact: Fact) -> None:
-    invoice.discount = fact[4]["discount"]
+def _discount_set(invoice: FoldedInvoice, _: Fact, said: facts.DiscountSet) -> None:
+    invoice.discount = said.discount
 
 
-def _draft_amended(invoice: FoldedInvoice, fact: Fact) -> None:
-    invoice.terms = fact[4]["terms"]
+def _draft_amended(invoice: FoldedInvoice, _: Fact, said: facts.DraftAmended) -> None:
+    invoice.terms = said.terms
 
 
-def _metadata_set(invoice: FoldedInvoice, fact: Fact) -> None:
-    invoice.metadata = fact[4]["metadata"]
+def _metadata_set(invoice: FoldedInvoice, _: Fact, said: facts.MetadataSet) -> None:
+    invoice.metadata = said.metadata
 
 
-def _draft_discarded(invoice: FoldedInvoice, _: Fact) -> None:
+def _draft_discarded(invoice: FoldedInvoice, _: Fact, __: facts.Nothing) -> None:
     invoice.status = DISCARDED
 
 
-def _document_stored(invoice: FoldedInvoice, fact: Fact) -> None:
+def _document_stored(invoice: FoldedInvoice, _: Fact, __: facts.Nothing) -> None:
     """Nothing that a read model shows."""
 
 
-def _finalized(invoice: FoldedInvoice, fact: Fact) -> None:
-    invoice.document = fact[4]
+def _finalized(invoice: FoldedInvoice, fact: Fact, said: facts.InvoiceFinalized) -> None:
+    invoice.document = said
     invoice.status = OPEN
     invoice.finalized_at = fact[3]
     invoice.note(fact)
 
 
-def _sent(invoice: FoldedInvoice, fact: Fact) -> None:
+def _sent(invoice: FoldedInvoice, fact: Fact, _: facts.Nothing) -> None:
     invoice.sent_at = fact[3]
 
 
-def _payment_attempted(invoice: FoldedInvoice, fact: Fact) -> None:
-    said = fact[4]
-    payment = invoice.payments[said["payment"]] = Payment("processing", said)
-    payment.attempted_at = fact[3]
-    invoice.live = said["payment"]
+def _payment_attempted(invoice: FoldedInvoice, fact: Fact, said: facts.PaymentAttempted) -> None:
+    payment = invoice.payments[said.payment] = Payment("processing")
+    payment.attempted, payment.attempted_at = said, fact[3]
     invoice.attempt_count += 1
 
 
-def _payment_action_required(invoice: FoldedInvoice, fact: Fact) -> None:
-    payment = invoice.payments[fact[4]["payment"]]
-    payment.intent = fact[4]["intent"]
-    payment.status = "requires_action"
+def _payment_action_required(
+    invoice: FoldedInvoice, _: Fact, said: facts.PaymentActionRequired
+) -> None:
+    payment = invoice.payments[said.payment]
+    payment.status, payment.intent = "requires_action", said.intent
 
 
-def _payment_failed(invoice: FoldedInvoice, fact: Fact) -> None:
-    payment = invoice.payments[fact[4]["payment"]]
-    payment.status, payment.failed, payment.ended_at = "failed", fact[4], fact[3]
-    invoice.live = None
+def _payment_failed(invoice: FoldedInvoice, fact: Fact, said: facts.PaymentFailed) -> None:
+    payment = invoice.payments[said.payment]
+    payment.status, payment.failed, payment.ended_at = "failed", said, fact[3]
 
 
-def _payment_succeeded(invoice: FoldedInvoice, fact: Fact) -> None:
-    said = fact[4]
-    payment = invoice.payments.get(said["payment"])
-    if payment is None:
-        payment = invoice.payments[said["payment"]] = Payment("succeeded", said)
-    else:
-        payment.status, payment.said = "succeeded", {**payment.said, **said}
-    payment.ended_at = fact[3]
-    if invoice.live == said["payment"]:
-        invoice.live = None
-    invoice.cash += said["amount"]
-    invoice.amount_paid += said["amount"] - said["surplus"]
+def _payment_succeeded(invoice: FoldedInvoice, fact: Fact, said: facts.PaymentSucceeded) -> None:
+    payment = invoice.payments.setdefault(said.payment, Payment("processing"))
+    payment.status, payment.received, payment.ended_at = "succeeded", said, fact[3]
+    invoice.cash += said.amount
+    invoice.amount_paid += said.amount - said.surplus
     invoice.note(fact)
 
 
-def _payment_refunded(invoice: FoldedInvoice, fact: Fact) -> None:
-    said = fact[4]
+def _payment_refunded(invoice: FoldedInvoice, fact: Fact, said: facts.PaymentRefunded) -> None:
     invoice.refunds.append((fact[3], said))
-    invoice.cash -= said["amount"]
-    invoice.amount_paid -= said["reopened"]
+    invoice.cash -= said.amount
+    invoice.amount_paid -= said.reopened
     invoice.note(fact)
 
 
-def _paid(invoice: FoldedInvoice, fact: Fact) -> None:
+def _paid(invoice: FoldedInvoice, fact: Fact, _: facts.Nothing) -> None:
+    was_lost = invoice.status == UNCOLLECTIBLE
     invoice.status = PAID
     invoice.paid_at = fact[3]
-    invoice.note(fact)
+    if was_lost:  # nothing else moves: what was paid is noted already
+        invoice.note(fact)
 
 
-def _marked_uncollectible(invoice: FoldedInvoice, fact: Fact) -> None:
+def _marked_uncollectible(invoice: FoldedInvoice, fact: Fact, _: facts.Nothing) -> None:
     invoice.status = UNCOLLECTIBLE
     invoice.marked_uncollectible_at = fact[3]
     invoice.note(fact)
 
 
-def _voided(invoice: FoldedInvoice, fact: Fact) -> None:
+def _voided(invoice: FoldedInvoice, fact: Fact, _: facts.Nothing) -> None:
     invoice.status = VOID
     invoice.voided_at = fact[3]
     invoice.note(fact)
 
 
-def _credit_applied(invoice: FoldedInvoice, fact: Fact) -> None:
-    said = fact[4]
-    invoice.credited[said["credit_note"]] = said
-    invoice.pre_payment += said["before_payment"]
-    invoice.post_payment += said["credit"]["total"] - said["before_payment"]
+def _credit_applied(invoice: FoldedInvoice, fact: Fact, said: facts.CreditApplied) -> None:
+    invoice.credited[said.credit_note] = said
+    invoice.pre_payment += said.before_payment
+    invoice.post_payment += said.credit.total - said.before_payment
     invoice.note(fact)
 
 
-def _credit_withdrawn(invoice: FoldedInvoice, fact: Fact) -> None:
-    said = invoice.credited.pop(fact[4]["credit_note"])
-    invoice.pre_payment -= said["before_payment"]
-    invoice.post_payment -= said["credit"]["total"] - said["before_payment"]
+def _credit_withdrawn(invoice: FoldedInvoice, fact: Fact, said: facts.CreditWithdrawn) -> None:
+    taken_back = invoice.credited.pop(said.credit_note)
+    invoice.pre_payment -= taken_back.before_payment
+    invoice.post_payment -= taken_back.credit.total - taken_back.before_payment
     invoice.note(fact)
 
 
-def _reconciled(invoice: FoldedInvoice, fact: Fact) -> None:
-    status, settled = fact[4]["status"], fact[4]["settled"]
-    invoice.status = Status(status).value
-    invoice.cash += settled
-    invoice.amount_paid += settled
-    if status == PAID:
+def _reconciled(invoice: FoldedInvoice, fact: Fact, said: facts.InvoiceReconciled) -> None:
+    invoice.status = Status(said.status).value
+    invoice.cash += said.settled
+    invoice.amount_paid += said.settled
+    if invoice.status == PAID:
         invoice.paid_at = fact[3]
-    elif status == VOID:
+    elif invoice.status == VOID:
         invoice.voided_at = fact[3]
-    elif status == UNCOLLECTIBLE:
+    elif invoice.status == UNCOLLECTIBLE:
         invoice.marked_uncollectible_at = fact[3]
     invoice.note(fact)
 
 
-_Tell = Callable[[FoldedInvoice, Fact], None]
 _DRAFT = frozenset({DRAFT})
 _ISSUED = frozenset({OPEN, PAID, UNCOLLECTIBLE, VOID})
 _EVER = _DRAFT | _ISSUED
+_Tell = Callable[[FoldedInvoice, Fact, Any], None]
 
-# What each fact may happen to, and what it tells. The first one begins the invoice.
-_TELLS: dict[type[Event], tuple[frozenset[str], _Tell]] = {
-    events.LineAdded: (_DRAFT, _line_added),
-    events.LineChanged: (_DRAFT, _line_added),
-    events.LineRemoved: (_DRAFT, _line_removed),
-    events.DiscountSet: (_DRAFT, _discount_set),
-    events.DraftAmended: (_DRAFT, _draft_amended),
-    events.MetadataSet: (_EVER, _metadata_set),
-    events.DraftDiscarded: (_DRAFT, _draft_discarded),
-    events.InvoiceFinalized: (_DRAFT, _finalized),
-    events.InvoiceSent: (_ISSUED, _sent),
-    events.PaymentAttempted: (_ISSUED, _payment_attempted),
-    events.PaymentActionRequired: (_ISSUED, _payment_action_required),
-    events.PaymentFailed: (_ISSUED, _payment_failed),
-    events.PaymentSucceeded: (_ISSUED, _payment_succeeded),
-    events.InvoicePaid: (_ISSUED, _paid),
-    events.PaymentRefunded: (_ISSUED, _payment_refunded),
-    events.MarkedUncollectible: (_ISSUED, _marked_uncollectible),
-    events.InvoiceVoided: (_ISSUED, _voided),
-    events.CreditApplied: (_ISSUED, _credit_applied),
-    events.CreditWithdrawn: (_ISSUED, _credit_withdrawn),
-    events.InvoiceReconciled: (_ISSUED, _reconciled),
-    events.DocumentStored: (_EVER, _document_stored),
+# What each fact may happen to, what is read of it, and what it tells. The first begins the invoice.
+TELLS: dict[type[Event], tuple[frozenset[str], type[msgspec.Struct], _Tell]] = {
+    events.LineAdded: (_DRAFT, facts.LineSaid, _line_said),
+    events.LineChanged: (_DRAFT, facts.LineSaid, _line_said),
+    events.LineRemoved: (_DRAFT, facts.LineRemoved, _line_removed),
+    events.DiscountSet: (_DRAFT, facts.DiscountSet, _discount_set),
+    events.DraftAmended: (_DRAFT, facts.DraftAmended, _draft_amended),
+    events.MetadataSet: (_EVER, facts.MetadataSet, _metadata_set),
+    events.DraftDiscarded: (_DRAFT, facts.Nothing, _draft_discarded),
+    events.InvoiceFinalized: (_DRAFT, facts.InvoiceFinalized, _finalized),
+    events.InvoiceSent: (_ISSUED, facts.Nothing, _sent),
+    events.PaymentAttempted: (_ISSUED, facts.PaymentAttempted, _payment_attempted),
+    events.PaymentActionRequired: (
+        _ISSUED,
+        facts.PaymentActionRequired,
+        _payment_action_required,
+    ),
+    events.PaymentFailed: (_ISSUED, facts.PaymentFailed, _payment_failed),
+    events.PaymentSucceeded: (_ISSUED, facts.PaymentSucceeded, _payment_succeeded),
+    events.InvoicePaid: (_ISSUED, facts.Nothing, _paid),
+    events.PaymentRefunded: (_ISSUED, facts.PaymentRefunded, _payment_refunded),
+    events.MarkedUncollectible: (_ISSUED, facts.Nothing, _marked_uncollectible),
+    events.InvoiceVoided: (_ISSUED, facts.Nothing, _voided),
+    events.CreditApplied: (_ISSUED, facts.CreditApplied, _credit_applied),
+    events.CreditWithdrawn: (_ISSUED, facts.CreditWithdrawn, _credit_withdrawn),
+    events.InvoiceReconciled: (_ISSUED, facts.InvoiceReconciled, _reconciled),
+    events.DocumentStored: (_EVER, facts.Nothing, _document_stored),
 }
-_TOLD = {kind.stored_as: told for kind, told in _TELLS.items()}
+_TOLD = {
+    kind.stored_as: (phase, msgspec.json.Decoder(view).decode, tell)
+    for kind, (phase, view, tell) in TELLS.items()
+}

@@ -11,14 +11,15 @@ from datetime import date
 from typing import Any, TypedDict, Unpack
 from zlib import crc32
 
+import msgspec
 from pydantic import TypeAdapter
-from pydantic_core import to_json
 
 from counterfoil.domain.errors import Conflict, NotFound
 from counterfoil.domain.line import Discount, Line
 from counterfoil.domain.party import Customer, Seller
 from counterfoil.domain.tax import TaxRounding
 from counterfoil.domain.totals import TaxGroup, total
+from counterfoil.projections import facts
 from counterfoil.projections.filters import Filters, meeting
 from counterfoil.projections.invoice import Invoice, InvoiceLine
 from counterfoil.projections.invoice_fold import DISCARDED, FoldedInvoice
@@ -97,50 +98,54 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row], Sequence[Row], Sequenc
     if invoice.status == DISCARDED:
         return (), (), ()
     tenant, id, created = invoice.tenant, invoice.id, invoice.created
-    metadata = [(tenant, id, name, value, created) for name, value in invoice.metadata.items()]
+    said = _metadata(invoice.metadata)
+    metadata = [(tenant, id, name, value, created) for name, value in said.items()]
     slot = crc32(id.encode()) % SLOTS
     return (_row(invoice),), metadata, ((tenant, invoice.status, slot, 1),)
 
 
+_metadata = msgspec.json.Decoder(dict[str, str]).decode
+
+
 def _row(invoice: FoldedInvoice) -> Row:
     terms, document = invoice.terms, invoice.document
-    if document:
-        said = document["totals"]
-        due, paid = said["total"] - invoice.pre_payment, invoice.amount_paid
-        number, series = document["number"], document["series"]
-        issued_on, due_date, seller = document["issued_on"], document["due_on"], document["seller"]
+    if document is not None:
+        totals = document.totals
+        due, paid = totals.total - invoice.pre_payment, invoice.amount_paid
+        number, series, issued_on = document.number, document.series, document.issued_on
+        due_date, seller = document.due_on, document.seller
     else:
-        said = draft_totals(invoice)
-        due, paid = said["total"], 0
+        totals = _draft_totals(invoice)
+        due, paid = totals.total, 0
         number, series, issued_on = None, None, None
-        due_date, seller = terms["due_date"], terms["seller"]
+        due_date, seller = terms.due_date, terms.seller
     return (
         invoice.tenant,
         invoice.id,
         invoice.status,
         invoice.currency,
-        terms["customer"]["id"],
+        invoice.customer.id,
         number,
         series,
-        terms["subscription"],
-        terms["collection_method"],
+        terms.subscription,
+        terms.collection_method,
         invoice.tax_rounding,
         issued_on,
         due_date,
-        terms["period_start"],
-        terms["period_end"],
-        terms["description"],
-        terms["footer"],
-        _json(terms["customer"]),
-        _json(seller) if seller is not None else None,
-        _json(invoice.discount) if invoice.discount is not None else None,
-        _json(said["groups"]),
-        _json(invoice.metadata),
-        said["subtotal"],
-        said["discount"],
-        said["tax"],
-        said["rounding"],
-        said["total"],
+        terms.period_start,
+        terms.period_end,
+        terms.description,
+        terms.footer,
+        facts.text(terms.customer),
+        facts.text(seller),
+        None if invoice.discount is None else facts.text(invoice.discount),
+        facts.text(totals.groups),
+        facts.text(invoice.metadata),
+        totals.subtotal,
+        totals.discount,
+        totals.tax,
+        totals.rounding,
+        totals.total,
         due,
         paid,
         due - paid,
@@ -157,16 +162,16 @@ def _row(invoice: FoldedInvoice) -> Row:
     )
 
 
-def _json(value: object) -> str:
-    return to_json(value).decode()
-
-
-def draft_totals(invoice: FoldedInvoice) -> dict[str, Any]:
+def _draft_totals(invoice: FoldedInvoice) -> facts.Totals:
     """What a draft comes to as it stands; a finalized document says so itself."""
-    lines = [Line.model_validate(line) for line in invoice.lines.values()]
-    discount = None if invoice.discount is None else Discount.model_validate(invoice.discount)
+    lines = [Line.model_validate(msgspec.to_builtins(line)) for line in invoice.lines.values()]
+    said = None if invoice.discount is None else facts.text(invoice.discount)
+    discount = None if said is None else Discount.model_validate_json(said)
     totals = total(lines, discount, invoice.currency, TaxRounding(invoice.tax_rounding))
-    return totals.model_dump(mode="json")
+    return _totals(totals.model_dump_json())
+
+
+_totals = msgspec.json.Decoder(facts.Totals).decode
 
 
 PROJECTION = Projection("invoices", 1, "invoice", (TABLE, METADATA, COUNTS), _rows)

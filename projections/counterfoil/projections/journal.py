@@ -34,7 +34,7 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
             moved = now - was
             if moved:
                 debit, credit = (moved, 0) if moved > 0 else (0, -moved)
-                customer = invoice.terms["customer"]["id"]
+                customer = invoice.customer.id
                 rows.append((tenant, id, version, account, currency, customer, debit, credit, at))
         before = books
     return (rows,)

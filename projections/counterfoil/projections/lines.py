@@ -33,26 +33,26 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
     if invoice.status == DISCARDED:
         return ((),)
     rows = []
-    for place, (id, line) in enumerate(invoice.lines.items(), 1):
-        tax, discount = line["tax"], line["discount"]
+    for place, line in enumerate(invoice.lines.values(), 1):
+        tax, discount = line.tax, line.discount
         rows.append(
             (
                 invoice.tenant,
                 invoice.id,
-                id,
+                line.id,
                 place,
-                line["description"],
-                line["quantity"],
-                line["unit_price"],
-                tax["rate"],
-                tax["category"],
-                tax["exemption_reason"],
-                1 if tax["inclusive"] else 0,
-                discount["percent"] if discount is not None else None,
-                discount["amount"] if discount is not None else None,
-                line["discounted"],
-                line["amount"],
-                line["net"],
+                line.description,
+                line.quantity,
+                line.unit_price,
+                tax.rate,
+                tax.category,
+                tax.exemption_reason,
+                1 if tax.inclusive else 0,
+                None if discount is None else discount.percent,
+                None if discount is None else discount.amount,
+                line.discounted,
+                line.amount,
+                line.net,
             )
         )
     return (rows,)

@@ -8,6 +8,7 @@ from datetime import datetime
 from counterfoil.domain.errors import Malformed
 from counterfoil.projections.invoice import View
 from counterfoil.projections.invoice_fold import FoldedInvoice
+from counterfoil.projections.invoice_fold import Payment as FoldedPayment
 from counterfoil.projections.paging import (
     LIMIT,
     PAYMENT_BEGAN,
@@ -51,54 +52,56 @@ REFUNDS = Table(
 
 
 def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row], Sequence[Row]]:
-    if not invoice.payments:
-        return (), ()
-    tenant, id, currency = invoice.tenant, invoice.id, invoice.currency
-    customer = invoice.terms["customer"]["id"]
-    refunded = dict.fromkeys(invoice.payments, 0)
+    refunded: dict[str, int] = {}
     refunds = []
     for at, said in invoice.refunds:
-        refunded[said["payment"]] += said["amount"]
+        refunded[said.payment] = refunded.get(said.payment, 0) + said.amount
         refunds.append(
             (
-                tenant,
-                id,
-                said["refund"],
-                said["payment"],
-                currency,
-                said["amount"],
-                said["reopened"],
-                said["reason"],
-                said["reference"],
+                invoice.tenant,
+                invoice.id,
+                said.refund,
+                said.payment,
+                invoice.currency,
+                said.amount,
+                said.reopened,
+                said.reason,
+                said.reference,
                 at,
             )
         )
-    rows = []
-    for name, payment in invoice.payments.items():
-        said = payment.said
-        rows.append(
-            (
-                tenant,
-                id,
-                name,
-                payment.status,
-                customer,
-                currency,
-                said["amount"],
-                said.get("surplus", 0),
-                refunded[name],
-                said["processor"],
-                said.get("payment_method"),
-                said.get("reference"),
-                payment.intent,
-                payment.failed.get("code"),
-                payment.failed.get("message"),
-                said.get("received_at"),
-                payment.ended_at if payment.attempted_at is None else payment.attempted_at,
-                payment.ended_at,
-            )
-        )
+    rows = [
+        _row(invoice, name, payment, refunded.get(name, 0))
+        for name, payment in invoice.payments.items()
+    ]
     return rows, refunds
+
+
+def _row(invoice: FoldedInvoice, name: str, payment: FoldedPayment, refunded: int) -> Row:
+    attempted, received, failed = payment.attempted, payment.received, payment.failed
+    said = received or attempted
+    if said is None:
+        raise ValueError(name)
+    return (
+        invoice.tenant,
+        invoice.id,
+        name,
+        payment.status,
+        invoice.customer.id,
+        invoice.currency,
+        said.amount,
+        received.surplus if received else 0,
+        refunded,
+        said.processor,
+        attempted.payment_method if attempted else None,
+        received.reference if received else None,
+        payment.intent,
+        failed.code if failed else None,
+        failed.message if failed else None,
+        received.received_at if received else None,
+        payment.attempted_at if attempted else payment.ended_at,
+        payment.ended_at,
+    )
 
 
 PROJECTION = Projection("payments", 1, "invoice", (TABLE, REFUNDS), _rows)

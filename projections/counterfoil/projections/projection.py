@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from counterfoil.projections.history import History
+from counterfoil.projections.history import UNREADABLE, History
 from counterfoil.projections.invoice_fold import fold_invoice
 
 Cell = str | int | None
@@ -63,6 +63,12 @@ class Table:
         """The names of the columns, in the order of a row."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def indexed(self) -> tuple[str, ...]:
+        """The columns by which rows are found."""
+        found = [column for index in self.indexes for column in index.columns.split(", ")]
+        return tuple(dict.fromkeys((*self.key, *found)))
+
     def key_of(self, row: Row) -> Key:
         """The part of a row that tells it from all others; the key's columns come first."""
         return row[: len(self.key)]
@@ -110,7 +116,7 @@ def rows_of(projections: Sequence[Projection], history: History) -> TableRows:
 def _rows(projection: Projection, subject: object, history: History) -> Sequence[Sequence[Row]]:
     try:
         return projection.rows(subject)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         last = history.facts[-1]
         raise history.corrupt(f"{projection.name} cannot be made of it", last) from error
 

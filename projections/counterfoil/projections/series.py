@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+import msgspec
+
 from counterfoil.domain.errors import Malformed, NotFound
 from counterfoil.domain.series.events import NumberAssigned, SeriesOpened
+from counterfoil.projections import facts
 from counterfoil.projections.history import History
 from counterfoil.projections.invoice import View
 from counterfoil.projections.paging import LIMIT, Asked, Page, sayable
@@ -31,29 +34,33 @@ def _rows(history: History) -> tuple[Sequence[Row]]:
     first, *numbers = history.facts
     if first[0] != SeriesOpened.stored_as:
         raise history.corrupt(f"{first[0]} cannot happen to no series", first)
-    opened = first[4]
+    opened = _opened(first[4])
     rows = []
     for fact in numbers:
-        type, _, _, at, said = fact
-        if type != NumberAssigned.stored_as:
-            raise history.corrupt(f"{type} cannot happen to a series", fact)
+        if fact[0] != NumberAssigned.stored_as:
+            raise history.corrupt(f"{fact[0]} cannot happen to a series", fact)
+        said = _assigned(fact[4])
         rows.append(
             (
                 history.tenant,
                 history.stream,
-                said["place"],
-                opened["series"],
-                opened["kind"],
-                opened["seller"],
-                said["number"],
-                said["document"],
-                said["issued_on"],
-                opened["year"],
-                opened["first"],
-                at,
+                said.place,
+                opened.series,
+                opened.kind,
+                opened.seller,
+                said.number,
+                said.document,
+                said.issued_on,
+                opened.year,
+                opened.first,
+                fact[3],
             )
         )
     return (rows,)
+
+
+_opened = msgspec.json.Decoder(facts.SeriesOpened).decode
+_assigned = msgspec.json.Decoder(facts.NumberAssigned).decode
 
 
 PROJECTION = Projection("series", 1, "series", (TABLE,), _rows)

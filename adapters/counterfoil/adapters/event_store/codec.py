@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import get_args
 
+from msgspec import Raw
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from counterfoil.adapters.event_store.upcasters import UPCASTERS, JsonObject, Upcaster, chain
 from counterfoil.domain.credit_note.events import CreditNoteEvent
@@ -54,26 +54,23 @@ class Codec:
     def plain(
         self, type_name: str, version: int, position: int, at: int, body: bytes, *, stream: str
     ) -> Fact:
-        """A fact as projections read it: parsed, brought to its newest version, not checked."""
-        try:
-            said = from_json(body)
-            if type_name not in self._kinds:
-                self._hold_known(type_name, stream, position)
-                type_name, said = self._newest(type_name, said)
-            return Fact(type_name, version, position, at, said)
-        except (ValueError, TypeError, LookupError) as error:
-            problem = f"the body is no {type_name}: {_where(error)}"
-            raise CorruptHistory(problem, stream=stream, position=position) from error
+        """A fact as projections read it: brought to its newest version, nothing else."""
+        fact = Fact(type_name, version, position, at, Raw(body))
+        return fact if type_name in self._kinds else self._upcast_plain(fact, stream)
 
     def newest(self, facts: list[Fact], *, stream: str) -> list[Fact]:
-        """Facts that were parsed together, each brought to its newest version."""
+        """Facts that were read together, each brought to its newest version."""
         kinds = self._kinds
-        for place, (type_name, version, position, at, said) in enumerate(facts):
-            if type_name not in kinds:
-                self._hold_known(type_name, stream, position)
-                newest = self._newest(type_name, dict(said))
-                facts[place] = Fact(newest[0], version, position, at, newest[1])
-        return facts
+        return [fact if fact[0] in kinds else self._upcast_plain(fact, stream) for fact in facts]
+
+    def _upcast_plain(self, fact: Fact, stream: str) -> Fact:
+        self._hold_known(fact[0], stream, fact[2])
+        try:
+            type_name, said = self._newest(fact[0], json.loads(bytes(fact[4])))
+        except (ValueError, TypeError, LookupError, CounterfoilError) as error:
+            problem = f"the body is no {fact[0]}: {_where(error)}"
+            raise CorruptHistory(problem, stream=stream, position=fact[2]) from error
+        return Fact(type_name, *fact[1:4], Raw(json.dumps(said).encode()))
 
     def _hold_known(self, type_name: str, stream: str, position: int) -> None:
         if type_name not in self._kinds and type_name not in self._steps:
