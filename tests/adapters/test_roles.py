@@ -15,6 +15,7 @@ from psycopg import errors, sql
 from counterfoil.billing import Billing
 from counterfoil.domain import Customer, NewLine, Seller, Tax
 from counterfoil.domain.errors import AppendOnly
+from counterfoil.projections.catalogue import PROJECTIONS
 from support import postgres
 
 if TYPE_CHECKING:
@@ -234,3 +235,38 @@ def _grants(owner: psycopg.Connection) -> list[tuple[object, ...]]:
 def _refused(url: str, statement: str) -> None:
     with psycopg.connect(url) as connection, pytest.raises(errors.InsufficientPrivilege):
         connection.execute(statement.encode())
+
+
+def test_every_read_model_is_granted_by_name() -> None:
+    for projection in PROJECTIONS.values():
+        for table in projection.tables:
+            assert f"'{table.name}'" in ROLES_SQL.decode()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_reads_read_models_and_keeps_doing_so_after_a_rebuild(
+    deployment: Deployment, role: str
+) -> None:
+    with Billing.open(deployment.of(role)) as billing:
+        before = billing.tenant("acme").invoices.get(deployment.invoice)
+        with Billing.upkeep(deployment.owner) as projections:
+            projections.rebuild()
+        assert billing.tenant("acme").invoices.get(deployment.invoice) == before
+        assert billing.projections.verify().holds
+
+
+@pytest.mark.parametrize("role", ["reader", "auditor"])
+def test_who_only_reads_changes_no_read_model(deployment: Deployment, role: str) -> None:
+    with psycopg.connect(deployment.of(role), autocommit=True) as connection:
+        for statement in ("UPDATE invoices SET total = 0", "DELETE FROM journal"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                connection.execute(statement.encode())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_rebuild_takes_the_owner(deployment: Deployment, role: str) -> None:
+    with (
+        pytest.raises(AppendOnly, match="permission denied"),
+        Billing.upkeep(deployment.of(role)) as projections,
+    ):
+        projections.rebuild("lines")

@@ -89,6 +89,10 @@ class Projections:
         """Take in the next facts, if read models follow the log. At a fact that cannot be taken in,
         the read models that it concerns stop; the others go on.
         """
+        with self._store.reading() as session:  # a look costs nobody anything
+            group, position, _ = _furthest(session)
+        if not group:
+            return Followed(position, 0)
         limit = PAGE
         while True:
             try:
@@ -101,7 +105,7 @@ class Projections:
 
     def _stop(self) -> Followed:
         with self._store.writing() as session:
-            group, position, _ = _next(session)
+            group, position, _ = _held(session)
             for projection in group:
                 try:
                     for _ in found(session, [projection], position, session.page(position, 1)):
@@ -164,7 +168,7 @@ class Projections:
 
 
 def _step(session: Session, limit: int) -> Followed:
-    group, position, known = _next(session)
+    group, position, known = _held(session)
     if not group:
         return Followed(position, 0)
     step = follow(session, group, position, limit=limit if known is None else min(limit, known))
@@ -177,13 +181,16 @@ def _step(session: Session, limit: int) -> Followed:
     return step
 
 
-def _next(session: Session) -> tuple[Sequence[Projection], int, int | None]:
-    """Those that are furthest behind, where they are, and how many facts the next ones are ahead.
-
-    They are held until the end of the transaction: another worker waits, and then sees how far
-    this one came.
+def _held(session: Session) -> tuple[Sequence[Projection], int, int | None]:
+    """Those that are furthest behind, held until the end of the transaction: another worker waits,
+    and then sees how far this one came.
     """
     session.execute("UPDATE projections SET position = position", {})
+    return _furthest(session)
+
+
+def _furthest(session: Session) -> tuple[Sequence[Projection], int, int | None]:
+    """Those that are furthest behind, where they are, and how many facts the next are ahead."""
     end = last_position(session.select)
     if mode_of(session.select) == INLINE:
         return (), end, None
