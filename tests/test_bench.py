@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import report, run
+from bench import kept, report, run
 from bench.harness import (
     Contender,
     Figure,
@@ -285,6 +285,12 @@ def keys(value: object) -> set[str]:
 def test_no_two_pairs_have_one_name() -> None:
     names = [known.name for known in run.PAIRS]
     assert len(set(names)) == len(names)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    kept.close()
 
 
 @pytest.mark.parametrize("known", run.PAIRS, ids=lambda known: known.name)

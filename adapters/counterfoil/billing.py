@@ -122,13 +122,19 @@ class Billing:
 
     @classmethod
     def from_env(cls) -> Self:
-        """Open what COUNTERFOIL_DATABASE names, with COUNTERFOIL_TIMEZONE if that is set."""
+        """Open what COUNTERFOIL_DATABASE names, with COUNTERFOIL_TIMEZONE and
+        COUNTERFOIL_PROJECTIONS if they are set.
+        """
         database = os.environ.get("COUNTERFOIL_DATABASE")
         if not database:
             raise Malformed(
                 "COUNTERFOIL_DATABASE", "is not set: name an SQLite file or a postgresql:// address"
             )
-        return cls.open(database, timezone=os.environ.get("COUNTERFOIL_TIMEZONE", "UTC"))
+        return cls.open(
+            database,
+            timezone=os.environ.get("COUNTERFOIL_TIMEZONE", "UTC"),
+            projections=os.environ.get("COUNTERFOIL_PROJECTIONS"),
+        )
 
     def tenant(self, name: str) -> Tenant:
         """The invoices of one tenant; a name is enough to make one."""

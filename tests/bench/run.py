@@ -15,7 +15,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 # Python looks for modules beside the program; these names start one folder higher.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import commanding, deciding, folding, postgres_saving, report, saving
+from bench import (
+    asking,
+    commanding,
+    deciding,
+    folding,
+    following,
+    kept,
+    postgres_saving,
+    rebuilding,
+    report,
+    saving,
+)
 from bench.harness import Pair, Result, measure
 
 PAIRS: tuple[Pair, ...] = (
@@ -24,7 +35,15 @@ PAIRS: tuple[Pair, ...] = (
     *saving.PAIRS,
     *postgres_saving.PAIRS,
     *commanding.PAIRS,
+    *rebuilding.PAIRS,
+    *following.PAIRS,
+    *asking.PAIRS,
 )
+
+ROUNDS = 15
+# Pairs of which one round takes seconds.
+ROUNDS_LONG = 5
+LONG = tuple(pair.name for pair in (*rebuilding.PAIRS, *following.PAIRS))
 
 EPILOG = """\
 from make:  make bench ARGS="--only fold --rounds 30"
@@ -51,19 +70,22 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     chosen = [pair for pair in PAIRS if not asked.only or pair.name in asked.only]
     tables = asked.json != "-"
-    machine = report.machine()
+    machine, rounds = report.machine(), asked.rounds or ROUNDS
     if tables:
-        report.print_machine(out, machine, asked.rounds)
+        report.print_machine(out, machine, rounds)
     results = []
-    for pair in chosen:
-        result = watched(pair, asked.rounds)
-        results.append(result)
-        if tables:
-            report.print_result(out, result)
+    try:
+        for pair in chosen:
+            result = watched(pair, asked.rounds or rounds_of(pair))
+            results.append(result)
+            if tables:
+                report.print_result(out, result)
+    finally:
+        kept.close()
     if tables:
         report.print_legend(out)
     if asked.json is not None:
-        write(asked.json, json.dumps(report.as_json(machine, asked.rounds, results), indent=2))
+        write(asked.json, json.dumps(report.as_json(machine, rounds, results), indent=2))
     return 0
 
 
@@ -81,7 +103,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--only", action="append", metavar="NAME", help="run this pair; may be said again"
     )
     parser.add_argument(
-        "--rounds", type=positive, default=15, metavar="N", help="rounds that count (default: 15)"
+        "--rounds",
+        type=positive,
+        metavar="N",
+        help=f"rounds that count (default: {ROUNDS}; {ROUNDS_LONG} for {', '.join(LONG)})",
     )
     parser.add_argument(
         "--json",
@@ -107,6 +132,11 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
+
+
+def rounds_of(pair: Pair) -> int:
+    """How many rounds a pair has when nobody says."""
+    return ROUNDS_LONG if pair.name in LONG else ROUNDS
 
 
 def watched(pair: Pair, rounds: int) -> Result:

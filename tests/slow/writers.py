@@ -196,6 +196,7 @@ def append_until(url: str, name: str, notes: Path, until: float, streams: int = 
     actor = Actor(type="system", id=name)
     count = 0
     with Billing.open(url) as billing:
+        billing.log.inline = None  # no invoice is told of here, only facts
         while time.time() < until:
             count += 1
             facts: list[Event] = [

@@ -13,8 +13,17 @@ from counterfoil.domain.value import LARGEST
 from counterfoil.projections.invoice import View
 from counterfoil.projections.invoice_fold import FoldedInvoice
 from counterfoil.projections.paging import microseconds, word
-from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.projection import (
+    Index,
+    Projection,
+    Question,
+    Row,
+    Table,
+    integer,
+    text,
+)
 from counterfoil.projections.store import Store
+from counterfoil.projections.totals import halves, wholes
 
 TABLE = Table(
     "ageing",
@@ -77,40 +86,36 @@ class Ageing:
         on = self._today() if day is None else day
         if type(on) is not date:
             raise Malformed("day", "must be a date")
-        values = {
-            "tenant": self._tenant,
-            "day": on.isoformat(),
-            "day_30": (on - timedelta(days=30)).isoformat(),
-            "day_60": (on - timedelta(days=60)).isoformat(),
-            "day_90": (on - timedelta(days=90)).isoformat(),
-            "at": self._end(on),
-        }
+        on = min(max(on, _FIRST), _LAST)
+        days = {f"day_{late}": (on - timedelta(days=late)).isoformat() for late in (30, 60, 90)}
+        values = {"tenant": self._tenant, "day": on.isoformat(), "at": self._end(on), **days}
         of = ""
         if customer is not None:
             of, values["customer"] = " AND customer_id = :customer", word("customer", customer)
-        with self._store.asking() as select:
-            rows = select(_AGED.format(of=of), values)
+        query = f"{_AGED}{of} GROUP BY currency ORDER BY currency"
+        (rows,) = self._store.ask(Question(query, values))
         return tuple(
-            Aged(**dict(zip(Aged.model_fields, (row[0], *map(int, row[1:])), strict=True)))
+            Aged(**dict(zip(Aged.model_fields, (row[0], *wholes(row[1:])), strict=True)))
             for row in rows
         )
 
     def _end(self, day: date) -> int:
         """The last microsecond of a day, where the tenant's days begin and end."""
-        if day == date.max:
-            return LARGEST - 1
         midnight = datetime.combine(day + timedelta(days=1), time(), self._zone)
         return microseconds(midnight) - 1
 
 
-_AGED = """
-SELECT currency,
-    sum(CASE WHEN due_date IS NULL OR due_date >= :day THEN owed ELSE 0 END),
-    sum(CASE WHEN due_date < :day AND due_date >= :day_30 THEN owed ELSE 0 END),
-    sum(CASE WHEN due_date < :day_30 AND due_date >= :day_60 THEN owed ELSE 0 END),
-    sum(CASE WHEN due_date < :day_60 AND due_date >= :day_90 THEN owed ELSE 0 END),
-    sum(CASE WHEN due_date < :day_90 THEN owed ELSE 0 END),
-    sum(owed)
-FROM ageing WHERE tenant = :tenant AND until > :at AND since <= :at{of}
-GROUP BY currency ORDER BY currency
-"""
+# What lies further away has no day ninety days before it, or none after it, in some time zone.
+_FIRST, _LAST = date(1, 6, 1), date(9999, 12, 29)
+_BUCKETS = (
+    "due_date IS NULL OR due_date >= :day",
+    "due_date < :day AND due_date >= :day_30",
+    "due_date < :day_30 AND due_date >= :day_60",
+    "due_date < :day_60 AND due_date >= :day_90",
+    "due_date < :day_90",
+)
+_AGED = (
+    "SELECT currency, "  # noqa: S608  (our own words)
+    + ", ".join(halves(f"CASE WHEN {bucket} THEN owed ELSE 0 END") for bucket in _BUCKETS)
+    + f", {halves('owed')} FROM ageing WHERE tenant = :tenant AND until > :at AND since <= :at"
+)

@@ -25,10 +25,21 @@ from counterfoil.projections.paging import (
     Found,
     Page,
     moment,
+    not_found,
     page,
     sayable,
+    seek,
+    shown,
 )
-from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.projection import (
+    Index,
+    Projection,
+    Question,
+    Row,
+    Table,
+    integer,
+    text,
+)
 from counterfoil.projections.store import Store
 
 TABLE = Table(
@@ -131,13 +142,14 @@ class CreditNotes:
         """The credit note; `NotFound` if there is none."""
         if not sayable(id):
             raise NotFound("credit note")
-        with self._store.asking() as select:
-            rows = select(
+        (rows,) = self._store.ask(
+            Question(
                 f"SELECT {_COLUMNS} FROM credit_notes WHERE tenant = :tenant AND id = :id",  # noqa: S608
                 {"tenant": self._tenant, "id": id},
             )
+        )
         if not rows:
-            raise NotFound("credit note", id)
+            raise not_found("credit note", id)
         return _credit_note(rows[0])
 
     def list(
@@ -154,11 +166,10 @@ class CreditNotes:
         conditions = Conditions(self._tenant)
         conditions.equal("invoice", "invoice", invoice)
         conditions.equal("customer_id", "customer", customer)
-        with self._store.asking() as select:
-            rows, more = page(
-                select, _COLUMNS, "credit_notes", conditions, asked, began=CREDIT_NOTE_BEGAN
-            )
-            return Page(tuple(map(_credit_note, rows)), more)
+        seek(self._store, conditions, asked, began=CREDIT_NOTE_BEGAN)
+        question = page(_COLUMNS, "credit_notes", conditions, asked)
+        rows, more = shown(self._store.ask(question)[0], asked)
+        return Page(tuple(map(_credit_note, rows)), more)
 
 
 def _credit_note(row: Found) -> CreditNote:

@@ -12,9 +12,18 @@ from datetime import date
 from counterfoil.domain.errors import Malformed, NotFound
 from counterfoil.projections.invoice import View
 from counterfoil.projections.invoice_fold import OPEN, VOID, Books, FoldedInvoice
-from counterfoil.projections.paging import LIMIT, Asked, Found, Page, sayable, word
-from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.paging import LIMIT, Asked, Found, Page, not_found, sayable, word
+from counterfoil.projections.projection import (
+    Index,
+    Projection,
+    Question,
+    Row,
+    Table,
+    integer,
+    text,
+)
 from counterfoil.projections.store import Store
+from counterfoil.projections.totals import halves, wholes
 
 TABLE = Table(
     "customers",
@@ -82,14 +91,15 @@ class Customers:
         """What a customer owes and has paid, currency by currency."""
         if not sayable(customer):
             raise NotFound("customer")
-        with self._store.asking() as select:
-            rows = select(
+        (rows,) = self._store.ask(
+            Question(
                 f"{_TOTALS} AND customer_id = :customer GROUP BY customer_id, currency"
                 " ORDER BY currency",
                 {**self._values(), "customer": customer},
             )
+        )
         if not rows:
-            raise NotFound("customer", customer)
+            raise not_found("customer", customer)
         return tuple(map(_totals, rows))
 
     def list(
@@ -98,8 +108,12 @@ class Customers:
         """A page of customers and currencies, by their ids, from behind one of them."""
         asked = Asked(limit, None, None)
         customer, currency = ("", "") if starting_after is None else _after(starting_after)
-        with self._store.asking() as select:
-            rows = select(
+        if starting_after is not None and currency not in {
+            one.currency for one in self.get(customer)
+        }:
+            raise NotFound("customer", f"{customer} with {currency}")
+        (rows,) = self._store.ask(
+            Question(
                 f"{_TOTALS} AND (customer_id, currency) > (:customer, :currency)"
                 " GROUP BY customer_id, currency ORDER BY customer_id, currency LIMIT :limit",
                 {
@@ -109,28 +123,39 @@ class Customers:
                     "limit": asked.limit + 1,
                 },
             )
+        )
         return Page(tuple(map(_totals, rows[: asked.limit])), len(rows) > asked.limit)
 
     def _values(self) -> dict[str, object]:
         return {"tenant": self._tenant, "today": self._today().isoformat()}
 
 
-# The newest name is that of the invoice finalized last: its time is put before it, and cut off.
+_SUMS = (
+    "invoiced",
+    "open",
+    "CASE WHEN due_date < :today THEN open ELSE 0 END",
+    "paid",
+    "uncollectible",
+    "credit",
+)
+# The name is that of the invoice that was finalized last.
 _TOTALS = (
-    "SELECT customer_id, currency, max(CAST(since AS TEXT) || ' ' || name), count(*),"
-    " sum(invoiced), sum(open), sum(CASE WHEN due_date < :today THEN open ELSE 0 END), sum(paid),"
-    " sum(uncollectible), sum(credit) FROM customers WHERE tenant = :tenant"
+    "SELECT customer_id, currency, (SELECT name FROM customers AS last WHERE last.tenant = :tenant"  # noqa: S608
+    " AND last.customer_id = customers.customer_id AND last.currency = customers.currency"
+    " ORDER BY since DESC, invoice DESC LIMIT 1), count(*),"
+    f" {', '.join(map(halves, _SUMS))} FROM customers WHERE tenant = :tenant"
 )
 
 
 def _totals(row: Found) -> CustomerTotals:
-    customer, currency, name, *sums = row
-    names = list(CustomerTotals.model_fields)[3:]
+    customer, currency, name, invoices, *sums = row
+    names = list(CustomerTotals.model_fields)[4:]
     return CustomerTotals(
         customer=customer,
         currency=currency,
-        name=name.partition(" ")[2],
-        **{field: int(amount) for field, amount in zip(names, sums, strict=True)},
+        name=name,
+        invoices=invoices,
+        **dict(zip(names, wholes(sums), strict=True)),
     )
 
 

@@ -154,6 +154,7 @@ class CreditApplied(Struct, gc=False):
     credit_note: str
     credit: Credit
     before_payment: int
+    out_of_band: int
 
 
 class CreditWithdrawn(Struct, gc=False):

@@ -7,9 +7,9 @@ from datetime import date
 from typing import TypedDict
 
 from counterfoil.domain.errors import Malformed
-from counterfoil.domain.invoice.events import Status
+from counterfoil.domain.invoice.events import CollectionMethod, Status
 from counterfoil.domain.money import Money
-from counterfoil.projections.paging import Conditions, Range, word
+from counterfoil.projections.paging import Conditions, Range, free_text, one_of, word
 
 
 class Filters(TypedDict, total=False):
@@ -20,7 +20,8 @@ class Filters(TypedDict, total=False):
     subscription: str | None
     currency: str | None
     created: Range | None
-    due: Range | None
+    due_date: Range | None
+    collection_method: str | None
     overdue: bool | None
     number_prefix: str | None
     metadata: Mapping[str, str] | None
@@ -33,11 +34,14 @@ def meeting(tenant: str, filters: Filters, today: Callable[[], date]) -> Conditi
             raise Malformed(name, "is no filter of invoices")
     conditions = Conditions(tenant)
     conditions.equal("customer_id", "customer", filters.get("customer"))
-    conditions.equal("status", "status", _status(filters.get("status")))
+    status = one_of("status", filters.get("status"), _STATUSES)
+    conditions.equal("status", "status", status)
     conditions.equal("subscription", "subscription", filters.get("subscription"))
     conditions.equal("currency", "currency", _currency(filters.get("currency")))
     conditions.within("created", "created", filters.get("created"))
-    conditions.within("due_date", "due", filters.get("due"), days=True)
+    conditions.within("due_date", "due_date", filters.get("due_date"), days=True)
+    method = one_of("collection_method", filters.get("collection_method"), _METHODS)
+    conditions.equal("collection_method", "collection_method", method)
     overdue = filters.get("overdue")
     if overdue is not None:
         if type(overdue) is not bool:
@@ -58,12 +62,9 @@ def meeting(tenant: str, filters: Filters, today: Callable[[], date]) -> Conditi
 # No text comes behind it.
 _LAST = "\U0010ffff"
 _STATUSES = [status.value for status in Status if status is not Status.DISCARDED]
-
-
-def _status(said: str | None) -> str | None:
-    if said is not None and said not in _STATUSES:
-        raise Malformed("status", f"must be one of {', '.join(_STATUSES)}")
-    return said
+_METHODS = [method.value for method in CollectionMethod]
+# Each is a look of its own.
+_METADATA_MAX = 10
 
 
 def _currency(said: str | None) -> str | None:
@@ -73,13 +74,13 @@ def _currency(said: str | None) -> str | None:
 def _add_metadata(conditions: Conditions, said: Mapping[str, str] | None) -> None:
     if said is None:
         return
-    if not said or not hasattr(said, "items"):
-        raise Malformed("metadata", "must name at least one key and its value")
+    if not hasattr(said, "items") or not 0 < len(said) <= _METADATA_MAX:
+        raise Malformed("metadata", f"must be 1 to {_METADATA_MAX} keys and their values")
     for place, (name, value) in enumerate(said.items()):
-        values = {
-            f"name_{place}": word("metadata", name),
-            f"value_{place}": word("metadata", value),
-        }
+        if not name:
+            raise Malformed("metadata", "has no empty key")
+        said_name, said_value = free_text("metadata", name), free_text("metadata", value)
+        values = {f"name_{place}": said_name, f"value_{place}": said_value}
         conditions.add(
             "id IN (SELECT invoice FROM invoice_metadata WHERE tenant = :tenant"  # noqa: S608
             f" AND name = :name_{place} AND value = :value_{place})",

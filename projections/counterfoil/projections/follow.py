@@ -46,11 +46,11 @@ def follow(
     """
     page = session.page(after, limit)
     if page:
-        store(session, found(session, projections, after, page), name)
+        store(session, _found(session, projections, after, page), name)
     return Followed(page[-1][2].position if page else after, len(page))
 
 
-def found(
+def _found(
     session: Session,
     projections: Sequence[Projection],
     after: int,

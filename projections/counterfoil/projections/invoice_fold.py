@@ -63,7 +63,7 @@ class FoldedInvoice:
     __slots__ = (
         "_customer", "amount_paid", "attempt_count", "books", "cash", "created", "credited",
         "currency", "discount", "document", "finalized_at", "id", "lines",
-        "marked_uncollectible_at", "metadata", "paid_at", "payments", "post_payment",
+        "marked_uncollectible_at", "metadata", "out_of_band", "paid_at", "payments", "post_payment",
         "pre_payment", "refunds", "sent_at", "status", "tax_rounding", "tenant", "terms",
         "version", "voided_at",
     )  # fmt: skip
@@ -95,6 +95,7 @@ class FoldedInvoice:
         self.amount_paid = 0
         self.pre_payment = 0
         self.post_payment = 0
+        self.out_of_band = 0
         self.books: list[Noted] = []
         self._customer: facts.Party | None = None
 
@@ -108,12 +109,15 @@ class FoldedInvoice:
     def note(self, fact: Fact) -> None:
         """Write down what the accounts hold now, if this fact moved anything."""
         books = self._books()
-        if books != (self.books[-1].books if self.books else _NOTHING):
-            self.books.append(Noted(fact[1], fact[3], books))
+        last = self.books[-1] if self.books else _NOTHING
+        if books != last.books:
+            # A clock that was set back does not make the books go back.
+            self.books.append(Noted(fact[1], max(fact[3], last.at), books))
 
     def _books(self) -> Books:
+        cash = self.cash - self.out_of_band
         if self.status == VOID:  # withdrawn: whatever money is here belongs to the customer
-            return Books(cash=self.cash, credit=-self.cash)
+            return Books(cash=cash, credit=-cash)
         totals = issued(self).totals
         revenue, tax = totals.total - totals.tax, totals.tax
         for applied in self.credited.values():
@@ -126,15 +130,15 @@ class FoldedInvoice:
             receivable=0 if lost else left,
             revenue=-revenue,
             tax=-tax,
-            cash=self.cash,
+            cash=cash,
             # Money that counts towards no invoice, and credit that was not needed to lower one,
             # are the customer's, until they are sent back.
-            credit=self.amount_paid - self.cash - self.post_payment,
+            credit=self.amount_paid - self.cash - self.post_payment + self.out_of_band,
             bad_debt=left if lost else 0,
         )
 
 
-_NOTHING = Books()
+_NOTHING = Noted(0, 0, Books())
 _drafted = msgspec.json.Decoder(facts.InvoiceDrafted).decode
 _party = msgspec.json.Decoder(facts.Party).decode
 
@@ -234,6 +238,7 @@ def _payment_succeeded(invoice: FoldedInvoice, fact: Fact, said: facts.PaymentSu
 
 
 def _payment_refunded(invoice: FoldedInvoice, fact: Fact, said: facts.PaymentRefunded) -> None:
+    _ = invoice.payments[said.payment]
     invoice.refunds.append((fact[3], said))
     invoice.cash -= said.amount
     invoice.amount_paid -= said.reopened
@@ -264,6 +269,7 @@ def _credit_applied(invoice: FoldedInvoice, fact: Fact, said: facts.CreditApplie
     invoice.credited[said.credit_note] = said
     invoice.pre_payment += said.before_payment
     invoice.post_payment += said.credit.total - said.before_payment
+    invoice.out_of_band += said.out_of_band
     invoice.note(fact)
 
 
@@ -271,6 +277,7 @@ def _credit_withdrawn(invoice: FoldedInvoice, fact: Fact, said: facts.CreditWith
     taken_back = invoice.credited.pop(said.credit_note)
     invoice.pre_payment -= taken_back.before_payment
     invoice.post_payment -= taken_back.credit.total - taken_back.before_payment
+    invoice.out_of_band -= taken_back.out_of_band
     invoice.note(fact)
 
 

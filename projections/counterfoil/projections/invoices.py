@@ -19,11 +19,13 @@ from counterfoil.domain.line import Discount, Line
 from counterfoil.domain.party import Customer, Seller
 from counterfoil.domain.tax import TaxRounding
 from counterfoil.domain.totals import TaxGroup, total
+from counterfoil.domain.value import LARGEST
 from counterfoil.projections import facts
 from counterfoil.projections.filters import Filters, meeting
 from counterfoil.projections.invoice import Invoice, InvoiceLine
 from counterfoil.projections.invoice_fold import DISCARDED, FoldedInvoice
-from counterfoil.projections.lines import lines_of, lines_page
+from counterfoil.projections.lines import TABLE as LINES
+from counterfoil.projections.lines import by_invoice, lines_of, lines_page
 from counterfoil.projections.paging import (
     INVOICE_BEGAN,
     LIMIT,
@@ -31,17 +33,19 @@ from counterfoil.projections.paging import (
     Conditions,
     Found,
     Page,
-    following,
     moment,
+    not_found,
     page,
     sayable,
+    seek,
+    shown,
     word,
 )
 from counterfoil.projections.projection import (
     Index,
     Projection,
+    Question,
     Row,
-    Select,
     Table,
     integer,
     text,
@@ -219,9 +223,14 @@ class Invoices:
         """A page of invoices, newest first: those after one, or those right before one."""
         asked = Asked(limit, starting_after, ending_before)
         conditions = meeting(self._tenant, filters, self._today)
-        with self._store.asking() as select:
-            rows, more = page(select, _COLUMNS, "invoices", conditions, asked, began=INVOICE_BEGAN)
-            return Page(self._shown(select, rows), more)
+        seek(self._store, conditions, asked, began=INVOICE_BEGAN)
+        rows, lines = self._store.ask(
+            page(_COLUMNS, "invoices", conditions, asked),
+            lines_of(page("id", "invoices", conditions, asked, more=0)),
+            of=_TOGETHER,
+        )
+        here, more = shown(rows, asked)
+        return Page(_invoices(here, lines), more)
 
     def find_by_customer(self, customer: str, **asked: Unpack[Asking]) -> Page[Invoice]:
         """A page of a customer's invoices, newest first."""
@@ -244,8 +253,9 @@ class Invoices:
         conditions = meeting(self._tenant, filters, self._today)
         said = {name for name, value in filters.items() if value is not None}
         of = "sum(count) FROM invoice_counts" if said <= {"status"} else "count(*) FROM invoices"
-        with self._store.asking() as select:
-            ((count,),) = select(f"SELECT {of} WHERE {conditions}", conditions.values)
+        (((count,),),) = self._store.ask(
+            Question(f"SELECT {of} WHERE {conditions}", conditions.values)
+        )
         return int(count or 0)
 
     def lines(
@@ -258,46 +268,59 @@ class Invoices:
     ) -> Page[InvoiceLine]:
         """A page of the lines of an invoice, in the order in which they were added."""
         asked = Asked(limit, starting_after, ending_before)
-        with self._store.asking() as select:
-            self._found(select, "id", id)
-            return lines_page(select, self._tenant, id, asked)
+        query = "SELECT 1 FROM invoices WHERE tenant = :tenant AND id = :id"
+        if (
+            not sayable(id)
+            or not self._store.ask(Question(query, {"tenant": self._tenant, "id": id}))[0]
+        ):
+            raise not_found("invoice", id)
+        return lines_page(self._store, self._tenant, id, asked)
 
     def _one(self, column: str, value: str) -> Invoice:
-        with self._store.asking() as select:
-            return self._shown(select, self._found(select, column, value))[0]
-
-    def _found(self, select: Select, column: str, value: str) -> Sequence[Found]:
         if not sayable(value):
             raise NotFound("invoice")
-        rows = select(
-            f"SELECT {_COLUMNS} FROM invoices WHERE tenant = :tenant AND {column} = :value"  # noqa: S608
-            " ORDER BY created, id LIMIT 2",
-            {"tenant": self._tenant, "value": value},
+        of = f"FROM invoices WHERE tenant = :tenant AND {column} = :value ORDER BY created, id"
+        values = {"tenant": self._tenant, "value": value}
+        rows, lines = self._store.ask(
+            Question(f"SELECT {_COLUMNS} {of} LIMIT 2", values),
+            lines_of(Question(f"SELECT id {of} LIMIT 2", values)),
+            of=_TOGETHER,
         )
         if not rows:
-            raise NotFound("invoice", value)
+            raise not_found("invoice", value)
         if len(rows) > 1:
             raise Conflict(f"several sellers gave the number {value}: list them by number_prefix")
-        return rows
-
-    def _shown(self, select: Select, rows: Sequence[Found]) -> tuple[Invoice, ...]:
-        lines = lines_of(select, self._tenant, [row[0] for row in rows])
-        return tuple(_invoice(row, lines[row[0]]) for row in rows)
+        return _invoices(rows, lines)[0]
 
     def _all(self, conditions: Conditions) -> Iterator[Invoice]:
-        after: Found = (-1, "")
+        of = f"FROM invoices WHERE {conditions} AND (created, id) > (:after_created, :after_id)"
+        of += " ORDER BY created, id LIMIT :step"
+        after: Found = (-LARGEST, "")
         while True:
-            with self._store.asking() as select:
-                rows = following(select, _COLUMNS, "invoices", conditions, after=after, limit=STEP)
-                shown = self._shown(select, rows)
-            yield from shown
+            values = {**conditions.values, "step": STEP}
+            values["after_created"], values["after_id"] = after
+            rows, lines = self._store.ask(
+                Question(f"SELECT {_COLUMNS} {of}", values),
+                lines_of(Question(f"SELECT id {of}", values)),
+                of=_TOGETHER,
+            )
+            yield from _invoices(rows, lines)
             if len(rows) < STEP:
                 return
-            after = rows[-1][-2:]
+            after = (rows[-1][_CREATED], rows[-1][0])
+
+
+_TOGETHER = (TABLE, LINES)
+_CREATED = TABLE.names[1:].index("created")
+
+
+def _invoices(rows: Sequence[Found], lines: Sequence[Found]) -> tuple[Invoice, ...]:
+    by = by_invoice(lines)
+    return tuple(_invoice(row, by.get(row[0], ())) for row in rows)
 
 
 def _invoice(row: Found, lines: Sequence[InvoiceLine]) -> Invoice:
-    told = dict(zip(TABLE.names[1:], row, strict=False))
+    told = dict(zip(TABLE.names[1:], row, strict=True))
     for name in _PARSED:
         if told[name] is not None:
             told[name] = _PARSED[name].validate_json(told[name])

@@ -9,8 +9,17 @@ from counterfoil.domain.errors import NotFound
 from counterfoil.projections.invoice import View
 from counterfoil.projections.invoice_fold import Books, FoldedInvoice
 from counterfoil.projections.paging import moment, moment_of, sayable
-from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.projection import (
+    Index,
+    Projection,
+    Question,
+    Row,
+    Table,
+    integer,
+    text,
+)
 from counterfoil.projections.store import Store
+from counterfoil.projections.totals import halves, wholes
 
 TABLE = Table(
     "journal",
@@ -80,12 +89,13 @@ class Journal:
         """Everything that an invoice's facts moved, in their order."""
         if not sayable(invoice):
             raise NotFound("invoice")
-        with self._store.asking() as select:
-            rows = select(
+        (rows,) = self._store.ask(
+            Question(
                 f"SELECT {', '.join(TABLE.names[1:])} FROM journal"  # noqa: S608  (our own words)
                 " WHERE tenant = :tenant AND invoice = :invoice ORDER BY version, account",
                 {"tenant": self._tenant, "invoice": invoice},
             )
+        )
         return tuple(
             Entry(**dict(zip(Entry.model_fields, (*row[:-1], moment(row[-1])), strict=True)))
             for row in rows
@@ -95,20 +105,18 @@ class Journal:
         """What every account holds now, or held at a moment."""
         upto = None if at is None else moment_of("at", at)
         until = "" if at is None else " AND at <= :at"
-        with self._store.asking() as select:
-            rows = select(
-                "SELECT account, currency, sum(debit), sum(credit) FROM journal"  # noqa: S608
+        (rows,) = self._store.ask(
+            Question(
+                f"SELECT account, currency, {halves('debit')}, {halves('credit')} FROM journal"  # noqa: S608
                 f" WHERE tenant = :tenant{until} GROUP BY currency, account"
                 " ORDER BY currency, account",
                 {"tenant": self._tenant, "at": upto},
             )
-        return tuple(
-            Balance(
-                account=account,
-                currency=currency,
-                debit=int(debit),
-                credit=int(credit),
-                balance=int(debit) - int(credit),
-            )
-            for account, currency, debit, credit in rows
         )
+        return tuple(_balance(*row[:2], *wholes(row[2:])) for row in rows)
+
+
+def _balance(account: str, currency: str, debit: int, credit: int) -> Balance:
+    return Balance(
+        account=account, currency=currency, debit=debit, credit=credit, balance=debit - credit
+    )

@@ -10,7 +10,7 @@ from counterfoil.domain.errors import CorruptHistory, Unavailable
 from counterfoil.projections import rebuild as rebuilding
 from counterfoil.projections import verify as verifying
 from counterfoil.projections.catalogue import PROJECTIONS
-from counterfoil.projections.follow import Followed, follow, found
+from counterfoil.projections.follow import Followed, follow
 from counterfoil.projections.projection import Projection
 from counterfoil.projections.status import (
     Status,
@@ -77,12 +77,13 @@ class Projections:
         """
         with self._store.writing() as session:
             session.execute("UPDATE projections SET problem = NULL, problem_position = NULL", {})
+            end = last_position(session.select)
         while until is None or not until.is_set():
             step = self.step()
             watch(step)
-            if not step.facts:
-                if until is None:
-                    return
+            if until is None and (not step.facts or step.position >= end):
+                return
+            if until is not None and not step.facts:
                 until.wait(POLL_S)
 
     def step(self) -> Followed:
@@ -104,17 +105,26 @@ class Projections:
                 limit //= 2
 
     def _stop(self) -> Followed:
-        with self._store.writing() as session:
-            group, position, _ = _held(session)
-            for projection in group:
-                try:
-                    for _ in found(session, [projection], position, session.page(position, 1)):
-                        pass
-                except CorruptHistory as error:
+        """Take in one fact; whoever cannot stops before it."""
+        with self._store.reading() as session:
+            group, position, _ = _furthest(session)
+        for projection in group:
+            try:
+                with self._store.writing() as session:
+                    if projection in _held(session)[0]:
+                        _taken(session, [projection], position, 1)
+            except CorruptHistory as error:
+                said = f"{error}" if error.position else f"position {position + 1}: {error}"
+                with self._store.writing() as session:
                     session.execute(
                         "UPDATE projections SET problem = :problem, problem_position = :at"
-                        " WHERE name = :name",
-                        {"name": projection.name, "problem": str(error), "at": position + 1},
+                        " WHERE name = :name AND position = :position",
+                        {
+                            "name": projection.name,
+                            "position": position,
+                            "problem": said,
+                            "at": position + 1,
+                        },
                     )
         return Followed(position, 1)
 
@@ -171,13 +181,16 @@ def _step(session: Session, limit: int) -> Followed:
     group, position, known = _held(session)
     if not group:
         return Followed(position, 0)
-    step = follow(session, group, position, limit=limit if known is None else min(limit, known))
-    if step.facts:
-        for projection in group:
-            session.execute(
-                "UPDATE projections SET position = :position WHERE name = :name",
-                {"position": step.position, "name": projection.name},
-            )
+    return _taken(session, group, position, limit if known is None else min(limit, known))
+
+
+def _taken(session: Session, group: Sequence[Projection], position: int, limit: int) -> Followed:
+    step = follow(session, group, position, limit=limit)
+    for projection in group:
+        session.execute(
+            "UPDATE projections SET position = :position WHERE name = :name",
+            {"position": step.position, "name": projection.name},
+        )
     return step
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from counterfoil.domain.errors import NotFound
 from counterfoil.domain.line import Discount
 from counterfoil.domain.tax import Tax
 from counterfoil.projections.invoice import InvoiceLine
 from counterfoil.projections.invoice_fold import DISCARDED, FoldedInvoice
-from counterfoil.projections.paging import Asked, Page
-from counterfoil.projections.projection import Projection, Row, Select, Table, integer, text
+from counterfoil.projections.paging import Asked, Page, not_found, shown
+from counterfoil.projections.projection import Projection, Question, Row, Table, integer, text
+from counterfoil.projections.store import Store
 
 TABLE = Table(
     "lines",
@@ -61,47 +61,44 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
 PROJECTION = Projection("lines", 1, "invoice", (TABLE,), _rows)
 
 
-def lines_of(
-    select: Select, tenant: str, invoices: Sequence[str]
-) -> Mapping[str, list[InvoiceLine]]:
-    """The lines of these invoices."""
-    found: dict[str, list[InvoiceLine]] = {invoice: [] for invoice in invoices}
-    if not invoices:
-        return found
-    # As many places as the next power of two: few different queries, each prepared once.
-    places = 1 << (len(invoices) - 1).bit_length()
-    names = {f"i{place}": invoices[min(place, len(invoices) - 1)] for place in range(places)}
-    rows = select(
-        f"SELECT {', '.join(TABLE.names[1:])} FROM lines WHERE tenant = :tenant"  # noqa: S608
-        f" AND invoice IN ({', '.join(f':{name}' for name in names)}) ORDER BY invoice, place",
-        {"tenant": tenant, **names},
+_COLUMNS = ", ".join(TABLE.names[1:])
+
+
+def lines_of(invoices: Question) -> Question:
+    """What to ask for all lines of the invoices whose ids are asked for."""
+    return Question(
+        f"SELECT {_COLUMNS} FROM lines WHERE tenant = :tenant"  # noqa: S608  (our own words)
+        f" AND invoice IN ({invoices.query}) ORDER BY invoice, place",
+        invoices.values,
     )
+
+
+def by_invoice(rows: Sequence[Sequence[Any]]) -> Mapping[str, list[InvoiceLine]]:
+    """The lines that were found, by their invoices."""
+    found: dict[str, list[InvoiceLine]] = {}
     for row in rows:
-        found[row[0]].append(_line(row))
+        found.setdefault(row[0], []).append(_line(row))
     return found
 
 
-def lines_page(select: Select, tenant: str, invoice: str, asked: Asked) -> Page[InvoiceLine]:
+def lines_page(store: Store, tenant: str, invoice: str, asked: Asked) -> Page[InvoiceLine]:
     """A page of an invoice's lines, in their order."""
-    cursor = asked.cursor
     place = -1
-    values = {"tenant": tenant, "invoice": invoice}
-    if cursor is not None:
-        rows = select(
-            "SELECT place FROM lines WHERE tenant = :tenant AND invoice = :invoice AND id = :id",
-            {**values, "id": cursor},
-        )
-        if not rows:
-            raise NotFound("line", cursor)
-        ((place,),) = rows
+    values: dict[str, object] = {"tenant": tenant, "invoice": invoice}
+    if asked.cursor is not None:
+        query = "SELECT place FROM lines WHERE tenant = :tenant AND invoice = :invoice AND id = :id"
+        (found,) = store.ask(Question(query, {**values, "id": asked.cursor}))
+        if not found:
+            raise not_found("line", asked.cursor)
+        ((place,),) = found
     sign, order = ("<", "DESC") if asked.backwards else (">", "ASC")
-    rows = select(
-        f"SELECT {', '.join(TABLE.names[1:])} FROM lines WHERE tenant = :tenant"  # noqa: S608
-        f" AND invoice = :invoice AND place {sign} :place ORDER BY place {order} LIMIT :limit",
-        {**values, "place": place, "limit": asked.limit + 1},
+    query = (
+        f"SELECT {_COLUMNS} FROM lines WHERE tenant = :tenant AND invoice = :invoice"  # noqa: S608
+        f" AND place {sign} :place ORDER BY place {order} LIMIT :limit"
     )
-    shown = [_line(row) for row in rows[: asked.limit]]
-    return Page(tuple(shown[::-1] if asked.backwards else shown), len(rows) > asked.limit)
+    (rows,) = store.ask(Question(query, {**values, "place": place, "limit": asked.limit + 1}))
+    here, more = shown(rows, asked)
+    return Page(tuple(map(_line, here)), more)
 
 
 def _line(row: Sequence[Any]) -> InvoiceLine:

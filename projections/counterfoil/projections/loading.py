@@ -165,7 +165,8 @@ def load(store: Store, target: Target, part: Part, watch: Callable[[int], None])
             with store.writing() as session:
                 for table, made in rows.items():
                     into = session.write if table.adds else session.load
-                    into(table, target.name(table), made)
+                    if made:
+                        into(table, target.name(table), made)
                 if not part.reach(session, target.token):
                     raise TakenOver
             watch(piece.facts)

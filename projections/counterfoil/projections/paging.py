@@ -7,13 +7,17 @@ something was added meanwhile.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from counterfoil.domain.errors import Malformed, NotFound
-from counterfoil.projections.projection import Select
+from counterfoil.domain.value import PRINTABLE
+from counterfoil.projections.projection import Question
+from counterfoil.projections.store import Store
 
 LIMIT_MAX = 100
 LIMIT = 10
@@ -92,8 +96,8 @@ class Conditions:
         """That a column lies in a range, if one was said."""
         if said is None:
             return
-        if not isinstance(said, Range):
-            raise Malformed(field, "must be a Range")
+        if type(said) is not Range or said == Range():
+            raise Malformed(field, "must be a Range with at least one end")
         bound = _day if days else moment_of
         for name, sign in _SIGNS.items():
             value = getattr(said, name)
@@ -114,20 +118,39 @@ _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 def word(field: str, value: object) -> str:
-    """A text that a column may hold."""
+    """A name of something: an id, a number, a code."""
     if not isinstance(value, str) or not sayable(value):
-        raise Malformed(field, "must be text of at most 500 printable characters")
+        raise Malformed(field, "must be text of 1 to 500 printable characters")
+    return value
+
+
+def free_text(field: str, value: object) -> str:
+    """A text that somebody wrote, with whatever the domain lets him write."""
+    if isinstance(value, str) and len(value) <= 500 and _PRINTABLE.fullmatch(value):
+        with suppress(UnicodeEncodeError):  # half of a surrogate pair
+            value.encode()
+            return value
+    raise Malformed(field, "must be text of at most 500 characters without control characters")
+
+
+_PRINTABLE = re.compile(PRINTABLE)
+
+
+def one_of(field: str, value: str | None, known: Sequence[str]) -> str | None:
+    """A word of which there are only these, if one was said."""
+    if value is not None and value not in known:
+        raise Malformed(field, f"must be one of {', '.join(known)}")
     return value
 
 
 def sayable(value: object) -> bool:
-    """Whether a value is a text that a database may be asked for, and a message may repeat."""
+    """Whether a value may be the name of something."""
     return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 500
 
 
 def moment_of(field: str, value: object) -> int:
     """A moment that a caller said, as read models keep it."""
-    if not isinstance(value, datetime) or value.tzinfo is None:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
         raise Malformed(field, "must be a datetime with a time zone")
     return microseconds(value)
 
@@ -136,6 +159,12 @@ def _day(field: str, value: object) -> str:
     if type(value) is not date:
         raise Malformed(field, "must be a date")
     return value.isoformat()
+
+
+def not_found(kind: str, name: object) -> NotFound:
+    """Say what there is not; a name that no message can repeat stays out of it."""
+    said = isinstance(name, str) and name.isprintable() and 0 < len(name) <= 100
+    return NotFound(kind, str(name) if said else None)
 
 
 def microseconds(moment: datetime) -> int:
@@ -166,37 +195,34 @@ _NAMED = {
 }
 
 
+def seek(store: Store, conditions: Conditions, asked: Asked, *, began: str) -> None:
+    """Go to where a page begins, as its cursor says."""
+    if asked.cursor is None:
+        return
+    # What the facts say of a cursor never changes, so it may be asked before the page is.
+    (found,) = store.ask(Question(began, {**conditions.values, "cursor": asked.cursor}))
+    if not found:
+        raise not_found(_NAMED[began], asked.cursor)
+    conditions.add(
+        f"(created, id) {'>' if asked.backwards else '<'} (:cursor_created, :cursor_id)",
+        cursor_created=found[0][0],
+        cursor_id=asked.cursor,
+    )
+
+
 def page(
-    select: Select, columns: str, table: str, conditions: Conditions, asked: Asked, *, began: str
-) -> tuple[list[Found], bool]:
-    """The rows of a page, newest first, and whether there are more in its direction."""
-    cursor = asked.cursor
-    sign, order = (">", "ASC") if asked.backwards else ("<", "DESC")
-    if cursor is not None:
-        found = select(began, {**conditions.values, "cursor": cursor})
-        if not found:
-            raise NotFound(_NAMED[began], cursor)
-        conditions.add(
-            f"(created, id) {sign} (:cursor_created, :cursor_id)",
-            cursor_created=found[0][0],
-            cursor_id=cursor,
-        )
-    rows = select(
+    columns: str, table: str, conditions: Conditions, asked: Asked, *, more: int = 1
+) -> Question:
+    """What to ask for the rows of a page, and one more: it says whether there are more."""
+    order = "ASC" if asked.backwards else "DESC"
+    return Question(
         f"SELECT {columns} FROM {table} WHERE {conditions}"  # noqa: S608  (our own words)
         f" ORDER BY created {order}, id {order} LIMIT :limit",
-        {**conditions.values, "limit": asked.limit + 1},
+        {**conditions.values, "limit": asked.limit + more},
     )
-    shown = list(rows[: asked.limit])
-    return shown[::-1] if asked.backwards else shown, len(rows) > asked.limit
 
 
-def following(
-    select: Select, columns: str, table: str, conditions: Conditions, *, after: Found, limit: int
-) -> Sequence[Found]:
-    """The next rows behind a moment and an id, oldest first; both come last in the columns."""
-    created, id = after
-    return select(
-        f"SELECT {columns}, created, id FROM {table} WHERE {conditions}"  # noqa: S608
-        " AND (created, id) > (:after_created, :after_id) ORDER BY created, id LIMIT :limit",
-        {**conditions.values, "after_created": created, "after_id": id, "limit": limit},
-    )
+def shown(rows: Sequence[Found], asked: Asked) -> tuple[Sequence[Found], bool]:
+    """The rows of a page in their order, and whether there are more in its direction."""
+    here = rows[: asked.limit]
+    return here[::-1] if asked.backwards else here, len(rows) > asked.limit

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from counterfoil.domain.errors import Malformed
 from counterfoil.projections.invoice import View
 from counterfoil.projections.invoice_fold import FoldedInvoice
 from counterfoil.projections.invoice_fold import Payment as FoldedPayment
@@ -16,8 +15,12 @@ from counterfoil.projections.paging import (
     Conditions,
     Found,
     Page,
+    free_text,
     moment,
+    one_of,
     page,
+    seek,
+    shown,
 )
 from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
 from counterfoil.projections.store import Store
@@ -155,13 +158,13 @@ class Payments:
         conditions = Conditions(self._tenant)
         conditions.equal("invoice", "invoice", invoice)
         conditions.equal("customer_id", "customer", customer)
-        if status is not None and status not in STATUSES:
-            raise Malformed("status", f"must be one of {', '.join(STATUSES)}")
-        conditions.equal("status", "status", status)
-        conditions.equal("reference", "reference", reference)
-        with self._store.asking() as select:
-            rows, more = page(select, _COLUMNS, "payments", conditions, asked, began=PAYMENT_BEGAN)
-            return Page(tuple(map(_payment, rows)), more)
+        conditions.equal("status", "status", one_of("status", status, STATUSES))
+        if reference is not None:
+            conditions.add("reference = :reference", reference=free_text("reference", reference))
+        seek(self._store, conditions, asked, began=PAYMENT_BEGAN)
+        question = page(_COLUMNS, "payments", conditions, asked)
+        rows, more = shown(self._store.ask(question)[0], asked)
+        return Page(tuple(map(_payment, rows)), more)
 
 
 STATUSES = ("processing", "requires_action", "succeeded", "failed")

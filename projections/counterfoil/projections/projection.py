@@ -106,10 +106,9 @@ def rows_of(projections: Sequence[Projection], history: History) -> TableRows:
     fold = FOLDS.get(kind)
     if fold is None:
         raise history.corrupt(f"no read model knows {history.facts[0][0]}", history.facts[0])
-    subject = fold(history)
-    for projection in projections:
-        if projection.kind != kind:
-            continue
+    mine = [projection for projection in projections if projection.kind == kind]
+    subject = fold(history) if mine else None
+    for projection in mine:
         yield from zip(projection.tables, _rows(projection, subject, history), strict=True)
 
 
@@ -169,6 +168,13 @@ def _number(cell: Cell) -> int:
     if not isinstance(cell, int):
         raise TypeError(cell)
     return cell
+
+
+class Question(NamedTuple):
+    """What is asked, and its values, which are written as `:name`."""
+
+    query: str
+    values: Mapping[str, object]
 
 
 class Select(Protocol):

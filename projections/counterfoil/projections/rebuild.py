@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter, sleep
 
-from counterfoil.domain.errors import Conflict, CorruptHistory, Malformed
+from counterfoil.domain.errors import Conflict, CorruptHistory, CounterfoilError, Malformed
 from counterfoil.projections.catalogue import PROJECTIONS, chosen
 from counterfoil.projections.follow import follow
 from counterfoil.projections.loading import Part, TakenOver, Target, load, parts_of, read_piece
@@ -90,6 +90,30 @@ def rebuild(
     with store.writing() as session:
         going = _taken_over(session, projections) if resume else None
         going = going or _begun(session, projections, workers)
+    try:
+        position, pause_s = _made(store, going, watch)
+    except CounterfoilError as error:
+        # Whoever takes over drops what this one is using, which fails in many ways.
+        if isinstance(error, TakenOver) or _is_ours(store, going):
+            raise
+        raise TakenOver from error
+    return Rebuilt(
+        names=tuple(projection.name for projection in projections),
+        facts=position,
+        rows=_rows(store, going),
+        seconds=perf_counter() - began,
+        pause_s=pause_s,
+    )
+
+
+def _is_ours(store: Store, going: _Rebuild) -> bool:
+    with store.reading() as session:
+        query = "SELECT 1 FROM rebuilds WHERE token = :token"
+        return bool(session.select(query, {"token": going.token}))
+
+
+def _made(store: Store, going: _Rebuild, watch: Watch) -> tuple[int, float]:
+    """Go on from where it is to the end; say at which position, and how long writers waited."""
     if going.phase == "load":
         _load(store, going, watch)
         with store.writing() as session:
@@ -106,13 +130,7 @@ def rebuild(
     with store.writing() as session:
         for table in going.tables:
             session.drop(_retired(table))
-    return Rebuilt(
-        names=tuple(projection.name for projection in projections),
-        facts=position,
-        rows=_rows(store, going),
-        seconds=perf_counter() - began,
-        pause_s=pause_s,
-    )
+    return position, pause_s
 
 
 def rehearse(store: Store, names: Sequence[str] = (), *, watch: Watch = lambda _: None) -> Rebuilt:
@@ -165,10 +183,9 @@ def _begun(session: Session, projections: tuple[Projection, ...], workers: int) 
 def _forget(session: Session) -> None:
     """Drop what a rebuild left that nobody goes on with, and tables that were replaced."""
     for mark, names in session.select("SELECT mark, names FROM rebuilds", {}):
-        for name in names.split():
-            if name in PROJECTIONS:
-                for table in PROJECTIONS[name].tables:
-                    session.drop(f"{table.name}_{mark}")
+        for projection in _unlisted(names):
+            for table in projection.tables:
+                session.drop(f"{table.name}_{mark}")
     session.execute("DELETE FROM rebuilds", {})
     session.execute("DELETE FROM rebuild_parts", {})
     for projection in PROJECTIONS.values():
@@ -181,11 +198,14 @@ def _taken_over(session: Session, asked: tuple[Projection, ...]) -> _Rebuild | N
     if not found:
         return None
     ((mark, names, position, phase),) = found
-    if names != _listed(asked):
+    before = _unlisted(names)
+    if before != asked:
         raise Conflict(
-            f"the rebuild that was cut off is of {names.replace(' ', ', ')}: "
+            f"the rebuild that was cut off is of {', '.join(one.name for one in before)}: "
             "name the same to go on with it, or leave --resume out to begin anew"
         )
+    if names != _listed(asked):
+        return None  # its tables are those of another version
     going = _Rebuild(secrets.token_hex(8), mark, asked, position, phase)
     for query in ("UPDATE rebuilds SET token = :token", "UPDATE rebuild_parts SET token = :token"):
         session.execute(query, {"token": going.token})
@@ -193,7 +213,12 @@ def _taken_over(session: Session, asked: tuple[Projection, ...]) -> _Rebuild | N
 
 
 def _listed(projections: Sequence[Projection]) -> str:
-    return " ".join(projection.name for projection in projections)
+    return " ".join(f"{projection.name}:{projection.version}" for projection in projections)
+
+
+def _unlisted(said: str) -> tuple[Projection, ...]:
+    names = {name.partition(":")[0] for name in said.split()}
+    return tuple(one for name, one in PROJECTIONS.items() if name in names)
 
 
 def _retired(table: Table) -> str:
@@ -228,7 +253,7 @@ def load_part(store: Store, token: str, number: int, watch: Callable[[int], None
         )
         _hold(len(found))
         ((mark, names, position, phase),) = found
-        going = _Rebuild(token, mark, chosen(names.split()), position, phase)
+        going = _Rebuild(token, mark, _unlisted(names), position, phase)
         parts = {part.number: part for part in Part.all(session, token)}
     target = Target(token, going.projections, going.position, going.shadow)
     load(store, target, parts[number], watch)

@@ -9,11 +9,20 @@ import msgspec
 
 from counterfoil.domain.errors import Malformed, NotFound
 from counterfoil.domain.series.events import NumberAssigned, SeriesOpened
+from counterfoil.domain.value import LARGEST
 from counterfoil.projections import facts
 from counterfoil.projections.history import History
 from counterfoil.projections.invoice import View
-from counterfoil.projections.paging import LIMIT, Asked, Page, sayable
-from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.paging import LIMIT, Asked, Page, not_found, sayable
+from counterfoil.projections.projection import (
+    Index,
+    Projection,
+    Question,
+    Row,
+    Table,
+    integer,
+    text,
+)
 from counterfoil.projections.store import Store
 
 TABLE = Table(
@@ -101,13 +110,14 @@ class Series:
 
     def all(self) -> tuple[SeriesUse, ...]:
         """Every series in which a number was given, and how far it is used."""
-        with self._store.asking() as select:
-            rows = select(
+        (rows,) = self._store.ask(
+            Question(
                 "SELECT series, kind, seller, year, first, max(place), count(*) FROM series"
                 " WHERE tenant = :tenant GROUP BY stream, series, kind, seller, year, first"
                 " ORDER BY stream",
                 {"tenant": self._tenant},
             )
+        )
         return tuple(
             SeriesUse(
                 series=series,
@@ -127,12 +137,12 @@ class Series:
     ) -> Page[UsedNumber]:
         """A page of a series' numbers in their order, from behind a place."""
         asked = Asked(limit, None, None)
-        if after is not None and type(after) is not int:
+        if after is not None and (type(after) is not int or not 0 <= after <= LARGEST):
             raise Malformed("after", "must be a place in the series")
         if not sayable(series):
             raise NotFound("series")
-        with self._store.asking() as select:
-            rows = select(
+        (rows,) = self._store.ask(
+            Question(
                 "SELECT series, place, number, document, issued_on FROM series"
                 " WHERE tenant = :tenant AND stream = :stream AND place > :after"
                 " ORDER BY place LIMIT :limit",
@@ -143,6 +153,9 @@ class Series:
                     "limit": asked.limit + 1,
                 },
             )
+        )
+        if not rows and after is None:
+            raise not_found("series", series)
         names = UsedNumber.model_fields
         found = [UsedNumber(**dict(zip(names, row, strict=True))) for row in rows[: asked.limit]]
         return Page(tuple(found), len(rows) > asked.limit)

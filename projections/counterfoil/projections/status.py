@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterfoil.domain.errors import RebuildNeeded
@@ -40,6 +41,9 @@ class Status:
 def statuses(store: Store) -> tuple[Status, ...]:
     """Where every projection stands, at one moment."""
     with store.reading() as session:
+        there = dict(session.select("SELECT name, version FROM projections", {}))
+    tables = [table for name, one in PROJECTIONS.items() if name in there for table in one.tables]
+    with store.reading(*tables) as session:
         end, mode = last_position(session.select), mode_of(session.select)
         stored = {
             row[0]: row[1:]
@@ -92,10 +96,10 @@ def mode_of(select: Select) -> str:
     return str(mode)
 
 
-def hold_versions(select: Select) -> None:
+def hold_versions(select: Select, names: Sequence[str] = tuple(PROJECTIONS)) -> None:
     """Refuse to go on with tables that another version of a projection made."""
     stored = dict(select("SELECT name, version FROM projections", {}))
-    other = [name for name, one in PROJECTIONS.items() if stored.get(name) != one.version]
+    other = [name for name in names if stored.get(name) != PROJECTIONS[name].version]
     if other:
         said = ", ".join(
             f"{name} (version {stored.get(name, 0)}, this Counterfoil makes "

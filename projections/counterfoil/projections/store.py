@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from counterfoil.projections.history import Fact, History
-from counterfoil.projections.projection import Key, Row, Select, Table
+from counterfoil.projections.projection import Key, Question, Row, Table
 
 
 class Place(NamedTuple):
@@ -77,11 +77,13 @@ class Store(Protocol):
     def writing(self) -> AbstractContextManager[Session]:
         """Begin a transaction that changes something; an exception undoes it."""
 
-    def reading(self) -> AbstractContextManager[Session]:
-        """Begin a transaction that sees one moment only, however long it reads."""
+    def reading(self, *tables: Table) -> AbstractContextManager[Session]:
+        """Begin a transaction that sees one moment only, however long it reads these tables."""
 
-    def asking(self) -> AbstractContextManager[Select]:
-        """Ask some things that belong together: all answers are of one moment."""
+    def ask(
+        self, *questions: Question, of: Sequence[Table] = ()
+    ) -> Sequence[Sequence[tuple[Any, ...]]]:
+        """Answer some questions of these tables, all as of one moment."""
 
     def load_apart(self, token: str, parts: Sequence[int], watch: Callable[[int], None]) -> None:
         """Load parts of a rebuild, each in a process of its own."""

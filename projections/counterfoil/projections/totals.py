@@ -7,6 +7,7 @@ for each column the sum of its numbers or of the lengths of its texts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from counterfoil.projections.projection import Row, Select, Table
 
@@ -25,25 +26,28 @@ def totals(table: Table, rows: Sequence[Row]) -> Totals:
     return sums
 
 
+def halves(expression: str) -> str:
+    """SQL for a sum in two halves: neither database adds up many times of day in 64 bits, and
+    SQLite fails where PostgreSQL would go on.
+    """
+    number = f"CAST({expression} AS bigint)"
+    return f"coalesce(sum({number} >> 32), 0), coalesce(sum({number} & 4294967295), 0)"
+
+
+def wholes(found: Sequence[Any]) -> list[int]:
+    """The sums that these halves make."""
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return [(int(upper) << 32) + int(lower) for upper, lower in pairs]
+
+
 def stored_totals(select: Select, table: Table, name: str) -> Totals:
     """The control totals of a table, worked out where it is."""
-    sums = []
-    for column in table.columns:
-        if column.type == "integer":
-            # In two halves: neither database adds many times of day up in 64 bits.
-            sums.append(f"coalesce(sum({column.name} >> 32), 0)")
-            sums.append(f"coalesce(sum({column.name} & 4294967295), 0)")
-        else:
-            sums.append(f"coalesce(sum(length({column.name})), 0)")
-            sums.append("0")
-    ((count, *halves),) = select(f"SELECT count(*), {', '.join(sums)} FROM {name}", {})  # noqa: S608
-    if not count:
-        return ()
-    found = [int(count)]
-    for column, first, second in zip(table.columns, halves[::2], halves[1::2], strict=True):
-        whole = (int(first) << 32) + int(second) if column.type == "integer" else int(first)
-        found.append(whole)
-    return found
+    sums = ", ".join(
+        halves(column.name if column.type == "integer" else f"length({column.name})")
+        for column in table.columns
+    )
+    ((count, *found),) = select(f"SELECT count(*), {sums} FROM {name}", {})  # noqa: S608
+    return [int(count), *wholes(found)] if count else ()
 
 
 def summed(parts: Iterable[Totals]) -> Totals:

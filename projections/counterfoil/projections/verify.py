@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from counterfoil.projections.catalogue import PROJECTIONS, chosen
+from counterfoil.projections.catalogue import chosen
 from counterfoil.projections.loading import Piece, read_piece
 from counterfoil.projections.projection import Cell, Key, Projection, Row, Table, added
 from counterfoil.projections.status import hold_versions, last_position, mode_of
@@ -70,6 +70,8 @@ def verify(
     projections = chosen(names)
     found = _Found()
     with store.reading() as session:
+        hold_versions(session.select, [one.name for one in projections])
+    with store.reading(*(table for one in projections for table in one.tables)) as session:
         end = last_position(session.select)
         positions = _positions(session, end)
         for position in sorted({positions[one.name] for one in projections}):
@@ -83,9 +85,6 @@ def verify(
 def _positions(session: Session, end: int) -> Mapping[str, int]:
     stored = dict(session.select("SELECT name, position FROM projections", {}))
     inline = mode_of(session.select) == "inline"
-    missing = [name for name, one in PROJECTIONS.items() if name not in stored]
-    if missing:
-        hold_versions(session.select)
     return {name: end if inline else position for name, position in stored.items()}
 
 
@@ -129,16 +128,22 @@ def _verify(
     for projection in projections:
         for table in projection.tables:
             if table.adds:
-                stored = [row for row in _stored(session, table, None, None) if row[-1]]
+                there = {table.key_of(row) for row in sums[table]}
+                # What has come to nothing may be written down, or not.
+                stored = [
+                    row
+                    for row in _stored(session, table, None, None)
+                    if row[-1] or table.key_of(row) in there
+                ]
                 _compare(projection, table, sums[table], stored, found)
 
 
 def _upper(projection: Projection, piece: Piece, made: Sequence[Row]) -> _Bound:
     """The key up to which a piece has made rows: a series may be cut between two of its own."""
     tenant, stream, _ = piece.reached
-    if projection.kind == "series" and made and made[-1][:2] == (tenant, stream):
-        return made[-1][:3]
-    return (tenant, stream)
+    if projection.kind != "series":
+        return (tenant, stream)
+    return (tenant, stream, made[-1][2] if made and made[-1][:2] == (tenant, stream) else 0)
 
 
 def _stored(

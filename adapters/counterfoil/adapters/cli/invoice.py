@@ -143,7 +143,7 @@ def _filters(arguments: argparse.Namespace) -> Filters:
             lt=_moment("created-before", arguments.created_before),
         )
     if arguments.due_from or arguments.due_before:
-        filters["due"] = Range(
+        filters["due_date"] = Range(
             gte=_date("due-from", arguments.due_from), lt=_date("due-before", arguments.due_before)
         )
     if arguments.metadata:

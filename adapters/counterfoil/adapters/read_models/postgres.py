@@ -18,8 +18,9 @@ from psycopg.rows import tuple_row
 
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.read_models import loaders, sql
+from counterfoil.domain.errors import CorruptHistory
 from counterfoil.projections.history import Fact, History
-from counterfoil.projections.projection import Key, Row, Select, Table
+from counterfoil.projections.projection import Key, Question, Row, Table
 from counterfoil.projections.store import Place
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ _FACT = "tenant, stream, type, version, position, recorded_at, body"
 # A stream comes as one JSON text: half of reading facts row by row is taking rows apart. What is
 # put together here stands in the order of the index, which the settings below make sure is used.
 _WINDOW = """
-SELECT tenant, stream, '[' || string_agg(
-    '["' || type || '",' || version || ',' || position || ',' || recorded_at || ','
-    || convert_from(body, 'UTF8') || ']', ','
-) || ']'
+SELECT tenant, stream, '['::bytea || string_agg(
+    convert_to(
+        '["' || type || '",' || version || ',' || position || ',' || recorded_at || ',', 'UTF8'
+    ) || body || ']'::bytea, ','::bytea
+) || ']'::bytea
 FROM (
     SELECT tenant, stream, type, version, position, recorded_at, body FROM facts
     WHERE (tenant, stream, version) > (%(tenant)s, %(stream)s, %(version)s)
@@ -74,19 +76,30 @@ class PostgresStore:
             yield PostgresSession(connection, self._log.codec)
 
     @contextmanager
-    def reading(self) -> Iterator[PostgresSession]:
-        """Begin a transaction that sees one moment only, however long it reads."""
+    def reading(self, *tables: Table) -> Iterator[PostgresSession]:
+        """Begin a transaction that sees one moment only, however long it reads these tables."""
         with self._log.connection() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            if tables:
+                connection.execute(_held(*tables))
             yield PostgresSession(connection, self._log.codec)
 
-    @contextmanager
-    def asking(self) -> Iterator[Select]:
-        """Ask some things that belong together: all answers are of one moment."""
-        with self._log.connection() as connection, connection.pipeline():
-            connection.execute(_ASK, prepare=True)  # goes with the first question
-            yield PostgresSession(connection, self._log.codec).select
-            connection.execute("COMMIT", prepare=True)
+    def ask(
+        self, *questions: Question, of: Sequence[Table] = ()
+    ) -> Sequence[Sequence[tuple[Any, ...]]]:
+        """Answer some questions of these tables, all as of one moment and in one round trip."""
+        with self._log.connection() as connection:
+            session = PostgresSession(connection, self._log.codec)
+            if len(questions) == 1:
+                return [session.select(*questions[0])]
+            with connection.pipeline():
+                connection.execute(_ASK, prepare=True)
+                connection.execute(_held(*of), prepare=True)
+                # Every question has its index; what is asked for a page is never a whole table.
+                connection.execute("SET LOCAL enable_seqscan = off", prepare=True)
+                asked = [session.asked(*question) for question in questions]
+                connection.execute("COMMIT", prepare=True)
+            return [cursor.fetchall() for cursor in asked]
 
     def load_apart(self, token: str, parts: Sequence[int], watch: Callable[[int], None]) -> None:
         """Load parts of a rebuild, each in a process of its own."""
@@ -111,7 +124,11 @@ class PostgresSession:
 
     def select(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
         """The rows that a query finds; its values are written as `:name`."""
-        return self._run(named(query), values).fetchall()
+        return self.asked(query, values).fetchall()
+
+    def asked(self, query: str, values: Mapping[str, object]) -> Cursor[tuple[Any, ...]]:
+        """A query on its way."""
+        return self._run(named(query), values)
 
     def execute(self, query: str, values: Mapping[str, object]) -> int:
         """Change something, and say how many rows of it."""
@@ -134,14 +151,15 @@ class PostgresSession:
     def load(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows in a table that has none of their keys."""
         query = f"COPY {name} FROM STDIN (FORMAT BINARY)".encode()
-        with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+        with refused(table), self._connection.cursor() as cursor, cursor.copy(query) as copy:
             copy.set_types([_TYPES[column.type] for column in table.columns])
             for row in rows:
                 copy.write_row(row)
 
     def write(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows over those of the same keys; in a table of sums, add to them."""
-        self._run(_write(table, name), [list(column) for column in zip(*rows, strict=True)])
+        with refused(table):
+            self._run(_write(table, name), [list(column) for column in zip(*rows, strict=True)])
 
     def delete(self, table: Table, name: str, keys: Sequence[Key]) -> None:
         """Delete the rows of these keys."""
@@ -151,7 +169,9 @@ class PostgresSession:
         """Put the new table, with the live one's grants, in its place, and call that one `old`."""
         for privilege, grantee in self.select(_GRANTS, {"table": table.name}):
             grant = ident.SQL("GRANT {} ON {} TO {}").format(
-                ident.SQL(privilege), ident.Identifier(new), ident.Identifier(grantee)
+                ident.SQL(privilege),
+                ident.Identifier(new),
+                ident.Identifier(grantee) if grantee else ident.SQL("PUBLIC"),
             )
             self._connection.execute(grant)
         self._connection.execute(f"ALTER TABLE IF EXISTS {table.name} RENAME TO {old}".encode())
@@ -239,10 +259,27 @@ class PostgresSession:
 _facts = msgspec.json.Decoder(list[Fact]).decode
 
 _GRANTS = """
-SELECT privilege_type, pg_get_userbyid(grantee)::text
+SELECT privilege_type, CASE WHEN grantee <> 0 THEN pg_get_userbyid(grantee)::text END
 FROM pg_class, aclexplode(relacl)
-WHERE oid = to_regclass(:table) AND grantee <> relowner AND grantee <> 0
+WHERE oid = to_regclass(:table) AND grantee <> relowner
 """
+
+
+@lru_cache(maxsize=64)
+def _held(*tables: Table) -> bytes:
+    """Hold tables before the moment is chosen. A table that takes another's place later has been
+    written later, and is empty to whoever reads as of a moment before.
+    """
+    return f"LOCK TABLE {', '.join(table.name for table in tables)} IN ACCESS SHARE MODE".encode()
+
+
+@contextmanager
+def refused(table: Table) -> Iterator[None]:
+    """Say of rows that the database cannot hold what they are: made of facts that cannot be."""
+    try:
+        yield
+    except (psycopg.DataError, psycopg.IntegrityError, OverflowError) as error:
+        raise CorruptHistory("facts make rows that no table can hold", stream=table.name) from error
 
 
 @lru_cache(maxsize=256)

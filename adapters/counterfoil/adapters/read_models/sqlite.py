@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -10,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.read_models import sql
+from counterfoil.domain.errors import CorruptHistory
 from counterfoil.projections.history import Fact, History
-from counterfoil.projections.projection import Key, Row, Select, Table
+from counterfoil.projections.projection import Key, Question, Row, Table
 from counterfoil.projections.store import Place
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from counterfoil.adapters.event_store.sqlite import SQLiteLog
 
 _FACT = "tenant, stream, type, version, position, recorded_at, body"
@@ -39,16 +39,19 @@ class SQLiteStore:
             cursor.execute("COMMIT")
 
     @contextmanager
-    def reading(self) -> Iterator[SQLiteSession]:
+    def reading(self, *_: Table) -> Iterator[SQLiteSession]:
         """Begin a transaction that sees one moment only, however long it reads."""
         with self._log.reading() as cursor:
             yield SQLiteSession(cursor.sqlite_cursor.connection, self._log.codec)
 
-    @contextmanager
-    def asking(self) -> Iterator[Select]:
-        """Ask some things that belong together: all answers are of one moment."""
+    def ask(
+        self,
+        *questions: Question,
+        of: Sequence[Table] = (),
+    ) -> Sequence[Sequence[tuple[Any, ...]]]:
+        """Answer some questions of these tables, all as of one moment."""
         with self.reading() as session:
-            yield session.select
+            return [session.select(*question) for question in questions]
 
     def load_apart(self, token: str, parts: Sequence[int], watch: Callable[[int], None]) -> None:
         """Load parts of a rebuild: never asked for, a file has one writer."""
@@ -89,12 +92,14 @@ class SQLiteSession:
     def load(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows in a table that has none of their keys."""
         places = ", ".join("?" * len(table.columns))
-        self._cursor.executemany(f"INSERT INTO {name} VALUES ({places})", rows)  # noqa: S608
+        with _refused(table):
+            self._cursor.executemany(f"INSERT INTO {name} VALUES ({places})", rows)  # noqa: S608
 
     def write(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows over those of the same keys; in a table of sums, add to them."""
         places = ", ".join("?" * len(table.columns))
-        self._cursor.executemany(sql.insert(table, name, f"VALUES ({places})"), rows)
+        with _refused(table):
+            self._cursor.executemany(sql.insert(table, name, f"VALUES ({places})"), rows)
 
     def delete(self, table: Table, name: str, keys: Sequence[Key]) -> None:
         """Delete the rows of these keys."""
@@ -113,11 +118,10 @@ class SQLiteSession:
 
     def size(self, name: str) -> int:
         """How many bytes a table and its indexes take."""
-        ((size,),) = self.select(
-            "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = 1 AND name IN"
-            " (SELECT name FROM sqlite_master WHERE tbl_name = :name)",
-            {"name": name},
-        )
+        try:
+            ((size,),) = self.select(_SIZE, {"name": name})
+        except sqlite3.OperationalError:  # this SQLite was built without dbstat
+            return 0
         return int(size)
 
     def window(self, after: Place, until: Place | None, position: int, limit: int) -> list[History]:
@@ -180,3 +184,18 @@ class SQLiteSession:
             History(tenant, stream, [plain(*row[2:], stream=stream) for row in rows])
             for (tenant, stream), rows in groupby(self._cursor.fetchall(), itemgetter(0, 1))
         ]
+
+
+_SIZE = (
+    "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = 1"
+    " AND name IN (SELECT name FROM sqlite_master WHERE tbl_name = :name)"
+)
+
+
+@contextmanager
+def _refused(table: Table) -> Iterator[None]:
+    """Say of rows that the database cannot hold what they are: made of facts that cannot be."""
+    try:
+        yield
+    except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError) as error:
+        raise CorruptHistory("facts make rows that no table can hold", stream=table.name) from error

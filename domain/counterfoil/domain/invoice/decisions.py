@@ -72,7 +72,7 @@ from counterfoil.domain.invoice.events import (
 from counterfoil.domain.invoice.state import Draft, Invoice, Issued
 from counterfoil.domain.invoice.transitions import Answer, answer, has_lines, untouched
 from counterfoil.domain.line import Discount, Line, LineItem, price
-from counterfoil.domain.money import Money, minor_units
+from counterfoil.domain.money import Money, in_range, minor_units
 from counterfoil.domain.totals import total
 from counterfoil.domain.value import LARGEST
 
@@ -341,6 +341,7 @@ def _record_payment(command: RecordPayment, invoice: Issued) -> Facts:
     if known is not None and (known.amount, known.reference) == (amount, command.reference):
         return ()
     _hold_unused(command.payment, invoice)
+    _hold_received(amount, invoice)
     received = PaymentSucceeded(
         payment=command.payment,
         amount=amount,
@@ -349,6 +350,11 @@ def _record_payment(command: RecordPayment, invoice: Issued) -> Facts:
         received_at=command.received_at,
     )
     return _with_paid(received, invoice)
+
+
+def _hold_received(amount: int, invoice: Issued) -> None:
+    """All the money that ever came must fit wherever it is added up."""
+    in_range("amount", amount + sum(payment.amount for payment in invoice.payments))
 
 
 def _surplus(amount: int, invoice: Issued) -> int:

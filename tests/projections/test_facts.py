@@ -1,0 +1,58 @@
+"""Do read models read what the domain stores? Each view is held against the fact that it views."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from counterfoil.adapters.event_store.codec import KINDS, Codec
+from counterfoil.domain.credit_note.events import CreditNoteIssued, CreditNoteVoided
+from counterfoil.domain.invoice.events import InvoiceDrafted
+from counterfoil.domain.series.events import NumberAssigned, SeriesOpened
+from counterfoil.domain.value import Event
+from counterfoil.projections import facts
+from counterfoil.projections.invoice_fold import TELLS
+from golden_facts import FACTS
+
+VIEWS: dict[type[Event], type[msgspec.Struct]] = {
+    **{kind: view for kind, (_, view, _) in TELLS.items()},
+    InvoiceDrafted: facts.InvoiceDrafted,
+    CreditNoteIssued: facts.CreditNoteIssued,
+    CreditNoteVoided: facts.Nothing,
+    SeriesOpened: facts.SeriesOpened,
+    NumberAssigned: facts.NumberAssigned,
+}
+
+
+def test_every_fact_has_a_view() -> None:
+    assert set(VIEWS) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.stored_as)
+def test_a_view_shows_nothing_that_the_fact_does_not_have(kind: type[Event]) -> None:
+    assert set(VIEWS[kind].__struct_fields__) <= set(kind.model_fields)
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.stored_as)
+def test_a_view_says_what_the_fact_says(fact: Event) -> None:
+    shown = msgspec.to_builtins(
+        msgspec.json.decode(Codec().encode(fact), type=VIEWS[type(fact)]), enc_hook=parsed
+    )
+    said = fact.model_dump(mode="json")
+    assert within(shown, said)
+
+
+def parsed(raw: object) -> object:
+    assert isinstance(raw, msgspec.Raw)
+    return msgspec.json.decode(raw)
+
+
+def within(shown: object, said: object) -> bool:
+    """Whether all that is shown is said so, whatever else is said."""
+    match shown, said:
+        case dict(), dict():
+            return all(within(value, said[name]) for name, value in shown.items())
+        case list(), list():
+            return len(shown) == len(said) and all(map(within, shown, said))
+        case _:
+            return shown == said
