@@ -348,14 +348,17 @@ def test_what_a_stream_changes_is_what_differs(
     before = None
     for cut in sorted(cuts):
         after = History("a", INVOICE, history.facts[:cut])
-        for table, write, delete in changes(tuple(PROJECTIONS.values()), before, after):
+        for table, insert, write, delete, add in changes(
+            tuple(PROJECTIONS.values()), before, after
+        ):
             for key in delete:
                 del kept[table.name][key]
-            for row in write:
-                if table.adds:
-                    counts[row[:-1]] += cast("int", row[-1])
-                else:
-                    kept[table.name][table.key_of(row)] = row
+            assert not kept[table.name].keys() & {table.key_of(row) for row in insert}
+            assert kept[table.name].keys() >= {table.key_of(row) for row in write}
+            for row in (*insert, *write):
+                kept[table.name][table.key_of(row)] = row
+            for row in add:
+                counts[row[:-1]] += cast("int", row[-1])
         before = after
     whole = dict(rows_of(tuple(PROJECTIONS.values()), history))
     for table, rows in whole.items():

@@ -58,7 +58,7 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
     return ((row,),)
 
 
-PROJECTION = Projection("customers", 1, "invoice", (TABLE,), _rows)
+PROJECTION = Projection("customers", 1, "invoice", (TABLE,), _rows, reads_books=True)
 
 
 # --- asked ------------------------------------------------------------------------------------

@@ -6,15 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from counterfoil.projections.history import Fact, History
-from counterfoil.projections.projection import (
-    Change,
-    Key,
-    Projection,
-    Row,
-    Table,
-    added,
-    changes,
-)
+from counterfoil.projections.projection import Change, Projection, Table, added, changes
 from counterfoil.projections.store import Session
 
 # What a table is called while it is used: its own name, or that of its shadow.
@@ -93,17 +85,17 @@ def _changes(
 
 
 def store(session: Session, changed: Iterable[Change], name: Naming = live) -> None:
-    """Store changes, table by table and key by key: who writes the same rows at the same time
-    comes to them in the same order, and waits instead of blocking each other.
-    """
-    writes: dict[Table, list[Row]] = {}
-    deletes: dict[Table, list[Key]] = {}
+    """Store changes, each table's at once."""
+    found: dict[Table, list[Change]] = {}
     for change in changed:
-        writes.setdefault(change.table, []).extend(change.write)
-        deletes.setdefault(change.table, []).extend(change.delete)
-    for table, rows in writes.items():
-        if deletes[table]:
-            session.delete(table, name(table), deletes[table])
-        written = added(rows) if table.adds else rows
-        if written:
-            session.write(table, name(table), written)
+        found.setdefault(change.table, []).append(change)
+    for table, parts in found.items():
+        of = name(table)
+        if keys := [key for part in parts for key in part.delete]:
+            session.delete(table, of, keys)
+        if rows := [row for part in parts for row in part.insert]:
+            session.insert(table, of, rows)
+        if rows := [row for part in parts for row in part.write]:
+            session.write(table, of, rows)
+        if rows := added([row for part in parts for row in part.add]):
+            session.write(table, of, rows)

@@ -27,11 +27,15 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All facts of a stream in order; of a number series, its first and any later ones."""
+    """All facts of a stream in order; of a number series, its first and any later ones.
+
+    Of one that is `past`, the rows are only compared with those that came after it.
+    """
 
     tenant: str
     stream: str
     facts: Sequence[Fact]
+    past: bool = False
 
     @property
     def kind(self) -> str:

@@ -63,13 +63,15 @@ class FoldedInvoice:
     __slots__ = (
         "_customer", "amount_paid", "attempt_count", "books", "cash", "created", "credited",
         "currency", "discount", "document", "finalized_at", "id", "lines",
-        "marked_uncollectible_at", "metadata", "out_of_band", "paid_at", "payments", "post_payment",
-        "pre_payment", "refunds", "sent_at", "status", "tax_rounding", "tenant", "terms",
-        "version", "voided_at",
+        "marked_uncollectible_at", "metadata", "noting", "out_of_band", "paid_at", "past",
+        "payments", "post_payment", "pre_payment", "refunds", "sent_at", "status", "tax_rounding",
+        "tenant", "terms", "version", "voided_at",
     )  # fmt: skip
 
-    def __init__(self, history: History, drafted: Fact) -> None:
+    def __init__(self, history: History, drafted: Fact, *, noting: bool) -> None:
         said = _drafted(drafted[4])
+        self.past = history.past
+        self.noting = noting
         self.tenant = history.tenant
         self.id = history.stream
         self.currency = said.currency
@@ -107,7 +109,9 @@ class FoldedInvoice:
         return self._customer
 
     def note(self, fact: Fact) -> None:
-        """Write down what the accounts hold now, if this fact moved anything."""
+        """Write down what the accounts hold now, if this fact moved anything and it is asked."""
+        if not self.noting:
+            return
         books = self._books()
         last = self.books[-1] if self.books else _NOTHING
         if books != last.books:
@@ -150,13 +154,15 @@ def issued(invoice: FoldedInvoice) -> facts.InvoiceFinalized:
     return invoice.document
 
 
-def fold_invoice(history: History) -> FoldedInvoice:
-    """The invoice after these facts; whatever cannot have happened stops with its position."""
+def fold_invoice(history: History, *, noting: bool = True) -> FoldedInvoice:
+    """The invoice after these facts, with its books noted or without; whatever cannot have
+    happened stops with its position.
+    """
     fact = history.facts[0]
     if fact[0] != events.InvoiceDrafted.stored_as:
         raise history.corrupt(f"{fact[0]} cannot happen to an invoice that was never drafted", fact)
     try:
-        invoice = FoldedInvoice(history, fact)
+        invoice = FoldedInvoice(history, fact, noting=noting)
         for fact in history.facts[1:]:
             phase, read, tell = _TOLD[fact[0]]
             if invoice.status not in phase:

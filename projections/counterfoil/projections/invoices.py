@@ -119,7 +119,8 @@ def _row(invoice: FoldedInvoice) -> Row:
         number, series, issued_on = document.number, document.series, document.issued_on
         due_date, seller = document.due_on, document.seller
     else:
-        totals = _draft_totals(invoice)
+        # Another version is another row, whatever the draft came to.
+        totals = _NO_TOTALS if invoice.past else _draft_totals(invoice)
         due, paid = totals.total, 0
         number, series, issued_on = None, None, None
         due_date, seller = terms.due_date, terms.seller
@@ -175,6 +176,7 @@ def _draft_totals(invoice: FoldedInvoice) -> facts.Totals:
     return _totals(totals.model_dump_json())
 
 
+_NO_TOTALS = facts.Totals(0, 0, 0, 0, 0, msgspec.Raw(b"[]"))
 _totals = msgspec.json.Decoder(facts.Totals).decode
 
 

@@ -22,7 +22,7 @@ from counterfoil.projections.status import (
 from counterfoil.projections.store import Session, Store
 
 # Facts that a worker takes in one transaction.
-PAGE = 1_000
+PAGE = 4_000
 # How long a worker that has nothing to do looks away, and one who waits for it.
 POLL_S = 0.1
 WAIT_S = 0.01

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from counterfoil.domain.errors import Conflict
@@ -155,11 +156,17 @@ def load(store: Store, target: Target, part: Part, watch: Callable[[int], None])
     if part.done:
         return
     with ThreadPoolExecutor(max_workers=1) as reader, _without_collections():
-        coming = reader.submit(_read, store, target, part.place, part.until)
+
+        def read(after: Place) -> Callable[[], Piece]:
+            if store.reads_ahead:
+                return reader.submit(_read, store, target, after, part.until).result
+            return partial(_read, store, target, after, part.until)
+
+        coming = read(part.place)
         while not part.done:
-            piece = coming.result()
+            piece = coming()
             if not piece.last:
-                coming = reader.submit(_read, store, target, piece.reached, part.until)
+                coming = read(piece.reached)
             rows = piece.rows(target.projections)
             part = _reached(part, piece, rows)
             with store.writing() as session:

@@ -8,7 +8,7 @@ stream, and a verification compares them with what is stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 from counterfoil.projections.history import UNREADABLE, History
@@ -84,17 +84,10 @@ class Projection:
     tables: tuple[Table, ...]
     # From what a stream of this kind was folded to, to the rows of each table.
     rows: Callable[[Any], Sequence[Sequence[Row]]]
+    reads_books: bool = False
 
 
-def _as_it_is(history: History) -> History:
-    return history
-
-
-FOLDS: Mapping[str, Callable[[History], object]] = {
-    "invoice": fold_invoice,
-    "credit_note": _as_it_is,
-    "series": _as_it_is,
-}
+_KINDS = frozenset({"invoice", "credit_note", "series"})
 
 # The rows of one stream, table by table.
 TableRows = Iterator[tuple[Table, Sequence[Row]]]
@@ -103,11 +96,13 @@ TableRows = Iterator[tuple[Table, Sequence[Row]]]
 def rows_of(projections: Sequence[Projection], history: History) -> TableRows:
     """All rows that a stream makes in the tables of these projections."""
     kind = history.kind
-    fold = FOLDS.get(kind)
-    if fold is None:
+    if kind not in _KINDS:
         raise history.corrupt(f"no read model knows {history.facts[0][0]}", history.facts[0])
     mine = [projection for projection in projections if projection.kind == kind]
-    subject = fold(history) if mine else None
+    subject: object = history
+    if mine and kind == "invoice":
+        noting = any(projection.reads_books for projection in mine)
+        subject = fold_invoice(history, noting=noting)
     for projection in mine:
         yield from zip(projection.tables, _rows(projection, subject, history), strict=True)
 
@@ -121,36 +116,43 @@ def _rows(projection: Projection, subject: object, history: History) -> Sequence
 
 
 class Change(NamedTuple):
-    """What becomes of a table: rows to write, and keys to delete. Sums are added, not written."""
+    """What becomes of a table: new rows, other rows, keys to delete, and what is added to sums."""
 
     table: Table
-    write: Sequence[Row]
-    delete: Sequence[Key]
+    insert: Sequence[Row] = ()
+    write: Sequence[Row] = ()
+    delete: Sequence[Key] = ()
+    add: Sequence[Row] = ()
 
 
 def changes(
     projections: Sequence[Projection], before: History | None, after: History
 ) -> Iterator[Change]:
     """What differs between the rows of a stream as it was and as it is."""
-    was = dict(rows_of(projections, before)) if before is not None else {}
+    if before is None:
+        for table, rows in rows_of(projections, after):
+            if rows:
+                yield Change(table, add=rows) if table.adds else Change(table, insert=rows)
+        return
+    was = dict(rows_of(projections, replace(before, past=True)))
     for table, rows in rows_of(projections, after):
-        old = was.get(table, ())
-        change = _added(table, old, rows) if table.adds else _written(table, old, rows)
-        if change.write or change.delete:
-            yield change
+        if table.adds:
+            taken_back = [(*row[:-1], -_number(row[-1])) for row in was[table]]
+            yield Change(table, add=added([*rows, *taken_back]))
+        else:
+            yield _differing(table, was[table], rows)
 
 
-def _written(table: Table, old: Sequence[Row], new: Sequence[Row]) -> Change:
-    if not old:
-        return Change(table, new, ())
+def _differing(table: Table, old: Sequence[Row], new: Sequence[Row]) -> Change:
     known = {table.key_of(row): row for row in old}
-    write = [row for row in new if known.pop(table.key_of(row), None) != row]
-    return Change(table, write, list(known))
-
-
-def _added(table: Table, old: Sequence[Row], new: Sequence[Row]) -> Change:
-    taken_back = [(*row[:-1], -_number(row[-1])) for row in old]
-    return Change(table, added([*new, *taken_back]), ())
+    insert, write = [], []
+    for row in new:
+        before = known.pop(table.key_of(row), None)
+        if before is None:
+            insert.append(row)
+        elif before != row:
+            write.append(row)
+    return Change(table, insert, write, list(known))
 
 
 def added(rows: Sequence[Row]) -> list[Row]:

@@ -39,6 +39,9 @@ class Session(Protocol):
     def load(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows in a table that has none of their keys, by the fastest way there is."""
 
+    def insert(self, table: Table, name: str, rows: Sequence[Row]) -> None:
+        """Store rows whose keys should not be there yet; over those that are."""
+
     def write(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows over those of the same keys; in a table of sums, add to them."""
 
@@ -69,6 +72,9 @@ class Session(Protocol):
 
 class Store(Protocol):
     """A database that keeps facts and read models."""
+
+    # Whether it reads while others make rows of what was read before.
+    reads_ahead: bool
 
     # How many processes may load at once, and why no more.
     workers_max: int

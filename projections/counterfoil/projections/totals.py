@@ -43,7 +43,9 @@ def wholes(found: Sequence[Any]) -> list[int]:
 def stored_totals(select: Select, table: Table, name: str) -> Totals:
     """The control totals of a table, worked out where it is."""
     sums = ", ".join(
-        halves(column.name if column.type == "integer" else f"length({column.name})")
+        halves(column.name)
+        if column.type == "integer"
+        else f"0, coalesce(sum(length({column.name})), 0)"
         for column in table.columns
     )
     ((count, *found),) = select(f"SELECT count(*), {sums} FROM {name}", {})  # noqa: S608

@@ -55,6 +55,9 @@ _BY_KEY = (
     " SET LOCAL enable_hashagg = off; SET LOCAL enable_sort = off"
 )
 
+# So many new rows are worth a COPY of their own.
+_FEW = 20
+
 _ASK = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 Connection = psycopg.Connection[Any]
@@ -63,6 +66,7 @@ Connection = psycopg.Connection[Any]
 class PostgresStore:
     """The database, as those see it who keep read models in it."""
 
+    reads_ahead = True
     workers_max = 64
     workers_why = "because each of them holds connections of the server"
 
@@ -155,6 +159,17 @@ class PostgresSession:
             copy.set_types([_TYPES[column.type] for column in table.columns])
             for row in rows:
                 copy.write_row(row)
+
+    def insert(self, table: Table, name: str, rows: Sequence[Row]) -> None:
+        """Store rows whose keys should not be there yet; over those that are."""
+        if len(rows) < _FEW:
+            self.write(table, name, rows)
+            return
+        try:
+            with self._connection.transaction():
+                self.load(table, name, rows)
+        except psycopg.errors.UniqueViolation:
+            self.write(table, name, rows)
 
     def write(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows over those of the same keys; in a table of sums, add to them."""
@@ -278,6 +293,8 @@ def refused(table: Table) -> Iterator[None]:
     """Say of rows that the database cannot hold what they are: made of facts that cannot be."""
     try:
         yield
+    except psycopg.errors.UniqueViolation:
+        raise
     except (psycopg.DataError, psycopg.IntegrityError, OverflowError) as error:
         raise CorruptHistory("facts make rows that no table can hold", stream=table.name) from error
 
