@@ -65,7 +65,7 @@ PANGO = {
 
 COMMANDS = {
     "demo": ["counterfoil", "demo"],
-    "test": ["pytest", "-n", "auto", "-m", "not slow"],
+    "test": ["pytest", "-n", "auto", "--dist", "worksteal", "-m", "not slow"],
     "test-slow": ["pytest", "-m", "slow"],
     "bench": ["python", "tests/bench/run.py"],
     "coverage": ["pytest", "-n", "auto", "-m", "not slow", "--cov", "--cov-report=term-missing"],

@@ -293,7 +293,13 @@ def _closed() -> Iterator[None]:
     kept.close()
 
 
-@pytest.mark.parametrize("known", run.PAIRS, ids=lambda known: known.name)
+def _marked(known: Pair) -> object:
+    """Those that start servers and processes of their own take their time."""
+    marks = [pytest.mark.slow] if "pg" in known.name else []
+    return pytest.param(known, id=known.name, marks=marks)
+
+
+@pytest.mark.parametrize("known", [_marked(known) for known in run.PAIRS])
 def test_every_pair_runs(known: Pair) -> None:
     measured = measure(known, rounds=1, size=10, seconds_min=0)
     assert [one.role for one in measured.measured].count("ours") == 1

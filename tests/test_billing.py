@@ -56,8 +56,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield str(tmp_path / "log.db")
         return
-    with postgres.database(request.getfixturevalue("postgres_url")) as url:
-        Billing.init(url)
+    with postgres.ready(request.getfixturevalue("postgres_url")) as url:
         yield url
 
 

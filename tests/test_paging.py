@@ -56,10 +56,11 @@ def billing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Billing]
         with Billing.open(url, seller=Seller(name="Northwind"), clock=noon) as opened:
             yield opened
         return
-    with postgres.database(request.getfixturevalue("postgres_url")) as url:
-        Billing.init(url)
-        with Billing.open(url, seller=Seller(name="Northwind"), clock=noon) as opened:
-            yield opened
+    with (
+        postgres.ready(request.getfixturevalue("postgres_url")) as url,
+        Billing.open(url, seller=Seller(name="Northwind"), clock=noon) as opened,
+    ):
+        yield opened
 
 
 @pytest.fixture

@@ -105,8 +105,7 @@ def _database(request: pytest.FixtureRequest, folder: Any, kind: str) -> Iterato
     if kind == "sqlite":
         yield str(folder / "log.db")
         return
-    with postgres.database(request.getfixturevalue("postgres_url")) as url:
-        Billing.init(url)
+    with postgres.ready(request.getfixturevalue("postgres_url")) as url:
         yield url
 
 
@@ -1041,6 +1040,7 @@ def test_every_question_is_answered_by_an_index(varied: World) -> None:
         assert all("tenant=?" in step for step in plan if step.startswith("SEARCH")), (plan, query)
 
 
+@pytest.mark.slow
 def test_postgres_reads_no_whole_table_for_a_page_of_many(
     request: pytest.FixtureRequest, tmp_path: Any
 ) -> None:

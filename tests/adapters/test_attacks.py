@@ -22,6 +22,7 @@ import psycopg
 import pytest
 
 from counterfoil.adapters.audit import Broken, Checkpoint
+from counterfoil.adapters.cli.main import main
 from counterfoil.adapters.event_store.chain import GENESIS, link
 from counterfoil.adapters.event_store.postgres import PostgresLog
 from counterfoil.adapters.event_store.rows import COLUMNS, Row
@@ -148,13 +149,13 @@ def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Victim]:
         with written(str(tmp_path / "log.db")) as one:
             yield one
         return
-    with postgres.database(request.getfixturevalue("postgres_url")) as url, written(url) as one:
+    with postgres.ready(request.getfixturevalue("postgres_url")) as url, written(url) as one:
         yield one
 
 
 @pytest.fixture
 def on_postgres(postgres_url: str) -> Iterator[Victim]:
-    with postgres.database(postgres_url) as url, written(url) as one:
+    with postgres.ready(postgres_url) as url, written(url) as one:
         yield one
 
 
@@ -662,14 +663,14 @@ def test_the_command_line_keeps_a_checkpoint_and_compares_with_it(
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"size": "many", "root": ""}'])
 def test_what_is_no_checkpoint_is_wrong_usage(
-    victim: Victim, tmp_path: Path, content: str | None
+    victim: Victim, tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "checkpoint.json"
     if content is not None:
         file.write_text(content)
-    done = counterfoil("audit", "verify", "--database", victim.url, "--checkpoint", str(file))
-    assert done.returncode == 2
-    assert "is no checkpoint" in done.stderr
+    status = main(["audit", "verify", "--database", victim.url, "--checkpoint", str(file)])
+    assert status == 2
+    assert "is no checkpoint" in capsys.readouterr().err
 
 
 def test_an_unwritable_place_for_a_checkpoint_is_said_in_one_line(
@@ -681,6 +682,7 @@ def test_an_unwritable_place_for_a_checkpoint_is_said_in_one_line(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_ends_with_3(tmp_path: Path) -> None:
     for url in (
         str(tmp_path / "none.db"),

@@ -64,8 +64,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def url(server: str) -> Iterator[str]:
-    with postgres.database(server) as made:
-        Billing.init(made)
+    with postgres.ready(server) as made:
         yield made
 
 
@@ -101,6 +100,7 @@ def nothing_half_written(billing: Billing) -> None:
 # --- PostgreSQL goes away -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_is_unavailable_until_it_is_back(server: str) -> None:
     operator = Server(server)
     url = urlsplit(server)._replace(path="/stopped").geturl() + "&connect_timeout=2"

@@ -65,9 +65,8 @@ class _Server(_OurIds):
 
     def open(self) -> PostgresLog:
         opened = ExitStack()
-        log = PostgresLog(opened.enter_context(postgres.database(self.server)))
+        log = PostgresLog(opened.enter_context(postgres.ready(self.server)))
         opened.callback(log.close)
-        log.migrate()
         self.opened = opened
         return log
 

@@ -45,8 +45,7 @@ class Deployment:
 @pytest.fixture(scope="module")
 def deployment(postgres_url: str) -> Iterator[Deployment]:
     logins = {role: f"{role}_{uuid4().hex}" for role in ROLES}
-    with postgres.database(postgres_url) as url:
-        Billing.init(url)
+    with postgres.ready(postgres_url) as url:
         with Billing.open(url, seller=Seller(name="Northwind")) as billing:
             draft = billing.tenant("acme").draft_invoice(
                 customer=ADA, currency="EUR", lines=[WORK], command_id="cmd_1"

@@ -242,7 +242,7 @@ PAIRS = (
         size=200_000,
         setup=postgres,
         note=(
-            "Target: 40 × as fast as the peer, 0.4 of the first limit. "
+            "Target: 40 × as fast as the peer, 0.4 of the limit with the same indexes. "
             f"{LIMITS}, by COPY both ways. The peer commits one upsert an event; it is given a "
             f"{PEER_SHARE}th of the events, and its time is from the first of them to the last."
         ),
@@ -253,6 +253,9 @@ PAIRS = (
         unit="event",
         size=200_000,
         setup=sqlite,
-        note=f"Target: 0.4 of the first limit. {LIMITS}, in transactions as large as ours.",
+        note=(
+            "Target: 0.4 of the limit with the same indexes. "
+            f"{LIMITS}, in transactions as large as ours."
+        ),
     ),
 )

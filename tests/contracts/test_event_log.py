@@ -47,9 +47,8 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
             opened = SQLiteLog(str(tmp_path / "log.db"))
         case kind:
             server: str = request.getfixturevalue("postgres_url")
-            with postgres.database(server) as url:
+            with postgres.ready(server) as url:
                 opened = PostgresLog(url, early_lock_release=kind == "postgres")
-                opened.migrate()
                 yield opened
                 opened.close()
             return

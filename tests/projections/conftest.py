@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from counterfoil.billing import Billing
 from projections import worlds
 from support import postgres
 
@@ -22,8 +21,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield worlds.sqlite(tmp_path)
         return
-    with postgres.database(request.getfixturevalue("postgres_url")) as url:
-        Billing.init(url)
+    with postgres.ready(request.getfixturevalue("postgres_url")) as url:
         yield url
 
 

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.event_store.rows import microseconds
-from counterfoil.billing import Billing
 from counterfoil.domain.credit_note.events import CreditNoteEvent
 from counterfoil.domain.envelope import Actor, Envelope, Recorded
 from counterfoil.domain.invoice.events import (
@@ -381,8 +380,7 @@ def everywhere(
     with ExitStack() as stack:
         found = {}
         for mode in ("inline", "async"):
-            url = stack.enter_context(postgres.database(server))
-            Billing.init(url)
+            url = stack.enter_context(postgres.ready(server))
             found[f"postgres {mode}"] = stack.enter_context(worlds.opened(url, mode))
             file = worlds.sqlite(folder, f"{mode}.db")
             found[f"sqlite {mode}"] = stack.enter_context(worlds.opened(file, mode))

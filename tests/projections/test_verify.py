@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from counterfoil.billing import Billing
 from counterfoil.domain.errors import NotFound
 from counterfoil.projections import loading
 from counterfoil.projections.verify import DESCRIBED, Difference
@@ -35,8 +34,7 @@ def prepared(
         if request.param == "sqlite":
             url = worlds.sqlite(tmp_path_factory.mktemp("verify"))
         else:
-            url = stack.enter_context(postgres.database(request.getfixturevalue("postgres_url")))
-            Billing.init(url)
+            url = stack.enter_context(postgres.ready(request.getfixturevalue("postgres_url")))
         world = stack.enter_context(worlds.opened(url))
         world.live(worlds.FULL_LIFE)
         yield world, worlds.dump(world)

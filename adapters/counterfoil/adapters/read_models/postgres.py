@@ -162,7 +162,7 @@ class PostgresSession:
 
     def insert(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows whose keys should not be there yet; over those that are."""
-        if len(rows) < _FEW:
+        if len(rows) < _FEW or self._connection.pgconn.pipeline_status:  # where COPY cannot be
             self.write(table, name, rows)
             return
         try:
