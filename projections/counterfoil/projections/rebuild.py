@@ -121,10 +121,11 @@ def _made(store: Store, going: _Rebuild, watch: Watch) -> tuple[int, float]:
             _enter(session, going, "index")
     if going.phase in {"load", "index"}:
         watch(Progress("index", going.position, going.position))
-        with store.writing() as session:
-            for table in going.tables:
-                if not table.adds:
+        for table in going.tables:
+            if not table.adds:
+                with store.writing() as session:  # each alone, or SQLite's journal grows with all
                     session.index(table, going.shadow(table), going.mark)
+        with store.writing() as session:
             _enter(session, going, "catch up")
     position, pause_s = _swapped(store, going, _catch_up(store, going, watch), watch)
     with store.writing() as session:

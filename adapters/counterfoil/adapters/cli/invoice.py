@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from datetime import date, datetime
 
@@ -17,6 +18,9 @@ from counterfoil.domain.errors import Malformed
 from counterfoil.domain.money import Money
 from counterfoil.projections.filters import Filters
 from counterfoil.projections.invoice import AmountName
+
+# From here on a table has room for ids.
+WIDE = 130
 
 
 def list_(arguments: argparse.Namespace) -> None:
@@ -40,21 +44,25 @@ def list_(arguments: argparse.Namespace) -> None:
             )
         )
         return
+    # Whoever reads what is piped on has all the width there is.
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("invoice", "status", "customer", "issued", "due", "total", "remaining"):
+    for name in ("number", "status", "customer", "due", "total", "remaining"):
         right = name in {"total", "remaining"}
         table.add_column(name, justify="right" if right else "left", no_wrap=name != "customer")
+    if console.width >= WIDE:
+        table.add_column("id", no_wrap=True)
     for invoice in page:
         table.add_row(
-            invoice.number or invoice.id,
+            invoice.number or "–",
             invoice.status,
             invoice.customer.name,
-            _day(invoice.issued_on),
-            _day(invoice.due_date),
+            "–" if invoice.due_date is None else invoice.due_date.isoformat(),
             str(invoice.money("total")),
             str(invoice.money("amount_remaining")),
+            *([invoice.id] if console.width >= WIDE else []),
         )
-    Console().print(table)
+    console.print(table)
     more = f"; for more: --starting-after {page.data[-1].id}" if page.has_more and page.data else ""
     print(f"{len(page)} of {count:,} invoices{more}")
 
@@ -177,7 +185,3 @@ def _moment(field: str, said: str | None) -> datetime | None:
     if found.tzinfo is None:
         raise Malformed(field, "must name its offset, as in 2026-11-20T08:00+01:00")
     return found
-
-
-def _day(day: date | None) -> str:
-    return "–" if day is None else day.isoformat()

@@ -28,10 +28,11 @@ def _column(column: Column, dialect: Dialect) -> str:
 
 def indexes(table: Table, name: str, mark: str) -> Iterator[str]:
     """Make the indexes; `mark` sets their names apart from those of the table that is replaced."""
-    yield f"CREATE UNIQUE INDEX {table.name}_key_{mark} ON {name} ({', '.join(table.key)})"
+    key = ", ".join(table.key)
+    yield f"CREATE UNIQUE INDEX IF NOT EXISTS {table.name}_key_{mark} ON {name} ({key})"
     for place, one in enumerate(table.indexes, 1):
-        where = f" WHERE {one.where}" if one.where else ""
-        yield f"CREATE INDEX {table.name}_{place}_{mark} ON {name} ({one.columns}){where}"
+        on = f"{name} ({one.columns})" + (f" WHERE {one.where}" if one.where else "")
+        yield f"CREATE INDEX IF NOT EXISTS {table.name}_{place}_{mark} ON {on}"
 
 
 def insert(table: Table, name: str, values: str) -> str:
