@@ -1120,3 +1120,15 @@ def test_read_models_that_follow_lag_and_can_be_waited_for(
 def test_read_models_that_are_kept_inline_need_no_waiting(world: World) -> None:
     world.acme.draft_invoice(customer=ADA, currency="EUR", wait_s=0)
     world.billing.projections.wait(timeout_s=0)
+
+
+def test_money_that_went_back_is_listed_by_its_invoice(world: World) -> None:
+    acme = world.acme
+    invoice = _sold(world, "10")
+    paid = acme.record_payment(invoice.id, amount=invoice.total)
+    (payment,) = acme.payments.list(invoice=paid.id)
+    obey(world.billing, "acme", paid.id, refund(payment.id, "re_1", 300))
+    (back,) = acme.payments.refunds(paid.id)
+    assert (back.id, back.payment, back.amount, back.reopened) == ("re_1", payment.id, 300, 0)
+    assert acme.payments.list(invoice=paid.id).data[0].amount_refunded == 300
+    assert acme.payments.refunds("in_none") == ()

@@ -114,6 +114,13 @@ class Billing:
         with closing(_log(_address(database))) as log:
             yield Projections(_store(log))
 
+    @classmethod
+    @contextmanager
+    def auditing(cls, database: str | Path) -> Iterator[Audit]:
+        """The proofs of a log, whatever state its read models are in."""
+        with closing(_log(_address(database))) as log:
+            yield Audit(log)
+
     @staticmethod
     def init(database: str | Path) -> None:
         """Make the schema of a database, or bring it up to date; twice or two at once is fine."""

@@ -102,6 +102,7 @@ def test_tables_of_another_version_are_named_with_the_command_that_mends_them(
     assert "counterfoil projections rebuild lines" in capsys.readouterr().err
     assert run("invoice", "list", "--tenant", "acme", "--database", database) == DOES_NOT_HOLD
     assert "`counterfoil projections rebuild lines`" in capsys.readouterr().err
+    assert run("audit", "verify", "--database", database) == HOLDS  # the log has nothing of it
     assert run("projections", "rebuild", "lines", "--database", database) == HOLDS
     assert run("invoice", "list", "--tenant", "acme", "--database", database) == HOLDS
 
@@ -139,6 +140,11 @@ def test_invoices_are_listed_and_shown(database: str, capsys: pytest.CaptureFixt
     assert "1 of 1 invoices" in capsys.readouterr().out
     assert run("invoice", "list", *on, "--limit", "1") == HOLDS
     assert "for more: --starting-after in_" in capsys.readouterr().out
+    assert run("invoice", "list", *on, "--json") == HOLDS
+    *_, oldest = json.loads(capsys.readouterr().out)["data"]
+    before = ("--limit", "1", "--ending-before", oldest["id"])
+    assert run("invoice", "list", *on, *before) == HOLDS
+    assert "--ending-before in_" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -152,6 +158,7 @@ def test_invoices_are_listed_and_shown(database: str, capsys: pytest.CaptureFixt
         (("invoice", "show", "in_none"), DOES_NOT_HOLD, "there is no invoice in_none"),
         (("projections", "rebuild", "profits"), MISUSED, "there is no profits"),
         (("projections", "rebuild", "--workers", "2"), MISUSED, "one writer at a time"),
+        (("projections", "rebuild", "--dry-run", "--resume"), MISUSED, "stores nothing"),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -6,13 +6,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.billing import Billing
 from counterfoil.domain import Money, Reason
-from counterfoil.domain.errors import Conflict, Malformed, NotFound, RebuildNeeded, Rejected
+from counterfoil.domain.errors import (
+    AppendOnly,
+    Conflict,
+    CorruptHistory,
+    Malformed,
+    NotFound,
+    RebuildNeeded,
+    Rejected,
+    SchemaTooNew,
+)
 from counterfoil.domain.value import LARGEST
 from counterfoil.projections import catalogue, loading, rebuild
 from counterfoil.projections.catalogue import PROJECTIONS
@@ -444,7 +455,7 @@ def test_another_version_asks_for_a_rebuild_by_its_command(world: World) -> None
             pass
         assert worlds.rows(world, "SELECT DISTINCT fresh FROM lines") == [("new",)]
         assert worlds.differences(world) == []
-    with pytest.raises(RebuildNeeded):
+    with pytest.raises(SchemaTooNew, match="lines, customers were made by a newer"):
         Billing.open(world.url)
 
 
@@ -454,7 +465,7 @@ def test_who_writes_rows_of_the_old_version_must_look_again(database: str) -> No
         before = worlds.dump(old)
         with upgraded("customers"):
             old.billing.projections.rebuild("customers")
-        with pytest.raises(RebuildNeeded):
+        with pytest.raises(SchemaTooNew):
             old.happen(Step(0, "draft", 0, 3))
         with upgraded("customers"), worlds.opened(database) as new:
             new.invoices["a"] = old.invoices["a"]
@@ -519,3 +530,52 @@ def test_grants_on_a_table_outlive_its_rebuild(world: World) -> None:
     finally:
         worlds.execute(world, f"DROP OWNED BY {role}")
         worlds.execute(world, f"DROP ROLE {role}")
+
+
+# --- what a deployment brings with it -------------------------------------------------------
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_whatever_isolation_a_deployment_prefers_locks_are_waited_for_first(database: str) -> None:
+    with worlds.opened(database) as before:
+        name = urlsplit(database).path.removeprefix("/")
+        worlds.execute(
+            before, f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'"
+        )
+    with worlds.opened(database) as world:
+        for transaction in (world.store.writing, world.store.alone):
+            with transaction() as session:
+                assert session.select("SHOW transaction_isolation", {}) == [("read committed",)]
+
+
+def test_a_view_of_somebody_else_stays_a_view_of_the_live_table(database: str) -> None:
+    if "://" in database:
+        return  # PostgreSQL ties a view to the table itself: see `rebuild`
+    with worlds.opened(database) as world:
+        world.live(worlds.FULL_LIFE)
+        worlds.execute(world, "CREATE VIEW theirs AS SELECT id FROM invoices")
+        before = worlds.rows(world, "SELECT id FROM theirs ORDER BY id")
+        for _ in range(2):
+            world.billing.projections.rebuild()
+        assert worlds.rows(world, "SELECT id FROM theirs ORDER BY id") == before
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_a_worker_process_says_what_it_cannot_read_as_one_of_ours_would(database: str) -> None:
+    with worlds.opened(database) as world:
+        world.live(worlds.FULL_LIFE)
+        worlds.execute(
+            world,
+            "INSERT INTO facts SELECT (SELECT max(position) + 1 FROM facts), tenant, 'in_bad', 1,"
+            " 'invoice.voided.v1', body, recorded_at, actor_type, actor_id, command_id, NULL, NULL,"
+            " hash FROM facts WHERE position = 1",
+        )
+        for workers in (1, 2):
+            with pytest.raises(CorruptHistory, match="in_bad"):
+                world.billing.projections.rebuild(workers=workers)
+
+
+def test_the_librarys_door_does_not_go_round_the_read_models(world: World) -> None:
+    event = StoredEvent("a/in_x", 1, "invoice.voided.v1", b"{}")
+    with pytest.raises(AppendOnly, match="front door"):
+        world.billing.log.insert_events([event])

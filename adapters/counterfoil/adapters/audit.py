@@ -77,6 +77,10 @@ class Audit:
     def __init__(self, log: FactsRecorder) -> None:
         self._log = log
 
+    def size(self) -> int:
+        """How many facts there are."""
+        return int(self._log.max_notification_id() or 0)
+
     def checkpoint(self) -> Checkpoint:
         """The root over all facts there are now, to be kept where nobody can change it."""
         tree = _Tree()

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from counterfoil.adapters.acting import current, current_trace
 from counterfoil.adapters.ids import IdFactory
 from counterfoil.adapters.names import of_command
-from counterfoil.domain.errors import Conflict, Malformed, NotFound, Rejected
+from counterfoil.domain.errors import Conflict, Malformed, NotFound, Rejected, Unavailable
 from counterfoil.domain.ports import (
     Append,
     Claim,
@@ -113,7 +113,10 @@ class Desk:
         answer = self._patiently(request, decide)
         wait_s = request.call.get("wait_s")
         if wait_s is not None:
-            self._kept.wait(timeout_s=wait_s)
+            try:
+                self._kept.wait(timeout_s=wait_s)
+            except Unavailable as error:
+                raise Unavailable(f"it is stored, but not shown yet: {error}") from error
         return answer
 
     def _patiently(self, request: Request, decide: Callable[[Transaction], Decided]) -> Answer:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Event
 
-from counterfoil.domain.errors import CorruptHistory, Unavailable
+from counterfoil.domain.errors import Conflict, CorruptHistory, Unavailable
 from counterfoil.projections import rebuild as rebuilding
 from counterfoil.projections import verify as verifying
 from counterfoil.projections.catalogue import PROJECTIONS
@@ -27,6 +27,8 @@ PAGE = 4_000
 POLL_S = 0.1
 WAIT_S = 0.01
 INLINE = "inline"
+# How often writers are asked to make room for another mode.
+SWITCHES_MAX = 50
 
 
 class Projections:
@@ -99,12 +101,15 @@ class Projections:
             try:
                 with self._store.writing() as session:
                     return _step(session, limit)
+            except Conflict:  # another worker is at it
+                return Followed(position, 0)
             except CorruptHistory:
                 if limit == 1:
-                    return self._stop()
+                    self._stop()
+                    return self.step()
                 limit //= 2
 
-    def _stop(self) -> Followed:
+    def _stop(self) -> None:
         """Take in one fact; whoever cannot stops before it."""
         with self._store.reading() as session:
             group, position, _ = _furthest(session)
@@ -126,7 +131,6 @@ class Projections:
                             "at": position + 1,
                         },
                     )
-        return Followed(position, 1)
 
     def wait(self, position: int | None = None, *, timeout_s: float = 10) -> None:
         """Wait until all read models have taken in the fact at a position, or all there are now."""
@@ -142,9 +146,10 @@ class Projections:
                     "SELECT name, problem FROM projections WHERE position < :position",
                     {"position": position},
                 )
-            if not found:
+            behind = [(name, problem) for name, problem in found if name in PROJECTIONS]
+            if not behind:
                 return
-            stopped = [f"{name}: {problem}" for name, problem in found if problem is not None]
+            stopped = [f"{name}: {problem}" for name, problem in behind if problem is not None]
             if stopped:
                 raise Unavailable(f"read models have stopped: {'; '.join(stopped)}")
             if time.monotonic() > ends:
@@ -161,6 +166,17 @@ class Projections:
                 return
         if mode == INLINE:
             self.run()  # most of it, while others still write
+        for attempt in range(1, SWITCHES_MAX + 1):
+            try:
+                self._switch(mode)
+            except Conflict:  # a writer took his time
+                if attempt == SWITCHES_MAX:
+                    raise
+                time.sleep(POLL_S)
+            else:
+                return
+
+    def _switch(self, mode: str) -> None:
         with self._store.alone() as session:
             if mode_of(session.select) == mode:
                 return

@@ -153,8 +153,6 @@ class Piece(NamedTuple):
 
 def load(store: Store, target: Target, part: Part, watch: Callable[[int], None]) -> None:
     """Load what is left of a part. While one piece is stored, the next is read."""
-    if part.done:
-        return
     with ThreadPoolExecutor(max_workers=1) as reader, _without_collections():
 
         def read(after: Place) -> Callable[[], Piece]:

@@ -199,7 +199,7 @@ def seek(store: Store, conditions: Conditions, asked: Asked, *, began: str) -> N
     """Go to where a page begins, as its cursor says."""
     if asked.cursor is None:
         return
-    # What the facts say of a cursor never changes, so it may be asked before the page is.
+    # When something began never changes, so it may be asked before the page is.
     (found,) = store.ask(Question(began, {**conditions.values, "cursor": asked.cursor}))
     if not found:
         raise not_found(_NAMED[began], asked.cursor)

@@ -21,8 +21,17 @@ from counterfoil.projections.paging import (
     page,
     seek,
     shown,
+    word,
 )
-from counterfoil.projections.projection import Index, Projection, Row, Table, integer, text
+from counterfoil.projections.projection import (
+    Index,
+    Projection,
+    Question,
+    Row,
+    Table,
+    integer,
+    text,
+)
 from counterfoil.projections.store import Store
 
 TABLE = Table(
@@ -135,6 +144,19 @@ class Payment(View):
     ended_at: datetime | None
 
 
+class Refund(View):
+    """Money that went back; `reopened` is the part of it that is owed again."""
+
+    id: str
+    payment: str
+    currency: str
+    amount: int
+    reopened: int
+    reason: str | None
+    reference: str | None
+    created: datetime
+
+
 class Payments:
     """The payments of one tenant."""
 
@@ -165,6 +187,19 @@ class Payments:
         question = page(_COLUMNS, "payments", conditions, asked)
         rows, more = shown(self._store.ask(question)[0], asked)
         return Page(tuple(map(_payment, rows)), more)
+
+    def refunds(self, invoice: str) -> tuple[Refund, ...]:
+        """All money of an invoice that went back, oldest first."""
+        names = Refund.model_fields
+        query = (
+            f"SELECT {', '.join(names)} FROM refunds"  # noqa: S608  (our own words)
+            " WHERE tenant = :tenant AND invoice = :invoice ORDER BY created, id"
+        )
+        values = {"tenant": self._tenant, "invoice": word("invoice", invoice)}
+        (rows,) = self._store.ask(Question(query, values))
+        return tuple(
+            Refund(**dict(zip(names, (*row[:-1], moment(row[-1])), strict=True))) for row in rows
+        )
 
 
 STATUSES = ("processing", "requires_action", "succeeded", "failed")

@@ -97,6 +97,9 @@ def rebuild(
         if isinstance(error, TakenOver) or _is_ours(store, going):
             raise
         raise TakenOver from error
+    with store.writing() as session:
+        for table in going.tables:
+            session.drop(_retired(table))
     return Rebuilt(
         names=tuple(projection.name for projection in projections),
         facts=position,
@@ -124,14 +127,11 @@ def _made(store: Store, going: _Rebuild, watch: Watch) -> tuple[int, float]:
         for table in going.tables:
             if not table.adds:
                 with store.writing() as session:  # each alone, or SQLite's journal grows with all
+                    _enter(session, going, "index")
                     session.index(table, going.shadow(table), going.mark)
         with store.writing() as session:
             _enter(session, going, "catch up")
-    position, pause_s = _swapped(store, going, _catch_up(store, going, watch), watch)
-    with store.writing() as session:
-        for table in going.tables:
-            session.drop(_retired(table))
-    return position, pause_s
+    return _swapped(store, going, _catch_up(store, going, watch), watch)
 
 
 def rehearse(store: Store, names: Sequence[str] = (), *, watch: Watch = lambda _: None) -> Rebuilt:
@@ -324,7 +324,8 @@ def _reach(session: Session, going: _Rebuild, position: int) -> None:
 
 def _swapped(store: Store, going: _Rebuild, position: int, watch: Watch) -> tuple[int, float]:
     """Take the place of the live tables; say at which position, and how long writers waited."""
-    for attempt in range(1, SWAPS_MAX + 1):
+    pause_s = 0.0
+    for _ in range(SWAPS_MAX):
         watch(Progress("swap", position, position))
         asked = perf_counter()
         try:
@@ -333,14 +334,13 @@ def _swapped(store: Store, going: _Rebuild, position: int, watch: Watch) -> tupl
         except TakenOver:
             raise
         except Conflict:
-            if attempt == SWAPS_MAX:
-                raise
             # Somebody has been reading the live tables for long. The writers need not wait for him.
+            pause_s = max(pause_s, perf_counter() - asked)
             sleep(1)
             position = _catch_up(store, going, watch)
         else:
-            return position, perf_counter() - asked
-    raise AssertionError(attempt)
+            return position, max(pause_s, perf_counter() - asked)
+    raise Conflict("somebody reads the live tables for long; go on later with --resume")
 
 
 def _swap(session: Session, going: _Rebuild, position: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from counterfoil.domain.errors import RebuildNeeded
+from counterfoil.domain.errors import RebuildNeeded, SchemaTooNew
 from counterfoil.projections.catalogue import PROJECTIONS
 from counterfoil.projections.projection import Projection, Select
 from counterfoil.projections.store import Session, Store
@@ -32,7 +32,7 @@ class Status:
     def state(self) -> str:
         """One word for all of it."""
         if self.version != self.wanted:
-            return "outdated"
+            return "outdated" if self.version < self.wanted else "newer"
         if self.problem is not None:
             return "stopped"
         return "behind" if self.lag else "current"
@@ -99,6 +99,11 @@ def mode_of(select: Select) -> str:
 def hold_versions(select: Select, names: Sequence[str] = tuple(PROJECTIONS)) -> None:
     """Refuse to go on with tables that another version of a projection made."""
     stored = dict(select("SELECT name, version FROM projections", {}))
+    newer = [name for name in names if stored.get(name, 0) > PROJECTIONS[name].version]
+    if newer:
+        raise SchemaTooNew(
+            f"read models {', '.join(newer)} were made by a newer Counterfoil: upgrade this one"
+        )
     other = [name for name in names if stored.get(name) != PROJECTIONS[name].version]
     if other:
         said = ", ".join(

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from counterfoil.adapters.audit import Checkpoint, Report
+from counterfoil.adapters.audit import Audit, Checkpoint, Report
 from counterfoil.adapters.cli.opening import existing
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError
@@ -21,9 +21,9 @@ class DoesNotHold(CounterfoilError):
 
 def verify(arguments: argparse.Namespace) -> None:
     """Read the whole log, and say whether it holds."""
-    with Billing.open(existing(arguments.database)) as billing:
+    with Billing.auditing(existing(arguments.database)) as audit:
         checkpoint = Checkpoint.load(arguments.checkpoint) if arguments.checkpoint else None
-        report = _verified(billing, checkpoint)
+        report = _verified(audit, checkpoint)
     if arguments.json:
         print(json.dumps(asdict(report) | {"holds": report.holds}, ensure_ascii=False))
     elif report.holds:
@@ -40,8 +40,8 @@ def verify(arguments: argparse.Namespace) -> None:
 
 def checkpoint(arguments: argparse.Namespace) -> None:
     """Write the root over all facts to a file."""
-    with Billing.open(existing(arguments.database)) as billing:
-        made = billing.audit.checkpoint()
+    with Billing.auditing(existing(arguments.database)) as audit:
+        made = audit.checkpoint()
     made.save(arguments.out)
     if arguments.json:
         print(json.dumps(asdict(made)))
@@ -49,10 +49,10 @@ def checkpoint(arguments: argparse.Namespace) -> None:
         print(f"{made.size} facts, root {made.root}, kept in {arguments.out}")
 
 
-def _verified(billing: Billing, checkpoint: Checkpoint | None) -> Report:
+def _verified(audit: Audit, checkpoint: Checkpoint | None) -> Report:
     if not sys.stderr.isatty():
-        return billing.audit.verify(checkpoint)
+        return audit.verify(checkpoint)
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("verify", total=billing.log.max_notification_id() or 0)
-        return billing.audit.verify(checkpoint, lambda done: bar.update(task, completed=done))
+        task = bar.add_task("verify", total=audit.size())
+        return audit.verify(checkpoint, lambda done: bar.update(task, completed=done))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -26,7 +27,9 @@ WIDE = 130
 def list_(arguments: argparse.Namespace) -> None:
     """Show a page of invoices, newest first."""
     filters = _filters(arguments)
-    with Billing.open(existing(arguments.database)) as billing:
+    # What is overdue depends on where it is which day.
+    zone = os.environ.get("COUNTERFOIL_TIMEZONE", "UTC")
+    with Billing.open(existing(arguments.database), timezone=zone) as billing:
         invoices = billing.tenant(arguments.tenant).invoices
         page = invoices.list(
             limit=arguments.limit,
@@ -63,7 +66,11 @@ def list_(arguments: argparse.Namespace) -> None:
             *([invoice.id] if console.width >= WIDE else []),
         )
     console.print(table)
-    more = f"; for more: --starting-after {page.data[-1].id}" if page.has_more and page.data else ""
+    more = ""
+    if page.has_more and page.data:
+        back = arguments.ending_before is not None
+        option, beside = ("ending-before", 0) if back else ("starting-after", -1)
+        more = f"; for more: --{option} {page.data[beside].id}"
     print(f"{len(page)} of {count:,} invoices{more}")
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from threading import Event
@@ -31,6 +31,7 @@ from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.projections import rebuild as rebuilding
 from counterfoil.projections.catalogue import PROJECTIONS
 from counterfoil.projections.follow import Followed
+from counterfoil.projections.status import Status
 
 # Between two plain lines of progress.
 QUIET_S = 5.0
@@ -58,13 +59,17 @@ def status(arguments: argparse.Namespace) -> None:
             table.add_row(one.name, one.state, str(one.version), *(f"{n:,}" for n in numbers), size)
         Console().print(table)
         print(f"Kept {_KEPT[found[0].mode]}.")
+    _hold_none_stopped(found)
+    outdated = " ".join(one.name for one in found if one.state == "outdated")
+    if outdated:
+        raise DoNotHold(f"outdated: run `counterfoil projections rebuild {outdated}`")
+
+
+def _hold_none_stopped(found: Sequence[Status]) -> None:
     stopped = [one for one in found if one.state == "stopped"]
     if stopped:
         said = (f"{one.name} at position {one.problem_position}: {one.problem}" for one in stopped)
         raise DoNotHold(f"stopped: {'; '.join(said)}")
-    outdated = " ".join(one.name for one in found if one.state == "outdated")
-    if outdated:
-        raise DoNotHold(f"outdated: run `counterfoil projections rebuild {outdated}`")
 
 
 _KEPT = {
@@ -77,6 +82,8 @@ def rebuild(arguments: argparse.Namespace) -> None:
     """Make read models anew while everybody goes on reading and writing the old ones."""
     with Billing.upkeep(existing(arguments.database)) as projections, _shown(arguments) as watch:
         names = _names(arguments)
+        if arguments.dry_run and (arguments.resume or arguments.workers != 1):
+            raise Malformed("dry-run", "stores nothing, so it goes without --resume and --workers")
         if arguments.dry_run:
             done = projections.rehearse(*names, watch=watch)
         else:
@@ -140,8 +147,10 @@ def run(arguments: argparse.Namespace) -> None:
             )
         else:
             projections.run(until=None if arguments.once else ended, watch=watch)
+        found = projections.status()
     if arguments.json:
         print(json.dumps({"facts": taken}))
+    _hold_none_stopped(found)
 
 
 def _names(arguments: argparse.Namespace) -> list[str]:

@@ -39,6 +39,7 @@ from counterfoil.adapters.read_models.postgres import PostgresSession, named
 from counterfoil.domain.errors import (
     AppendOnly,
     Conflict,
+    CorruptHistory,
     CounterfoilError,
     SchemaMissing,
     Unavailable,
@@ -105,8 +106,6 @@ Connection = psycopg.Connection[Any]
 
 class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
     """The event log on the library's PostgreSQL recorder: its pool, our rows and our commits."""
-
-    inline: Inline | None = None
 
     def __init__(
         self,
@@ -347,6 +346,9 @@ class PostgresTransaction:
         except psycopg.Error as error:
             if self._inline is not None and error.sqlstate == _OTHER_GENERATION:
                 self._inline.doubted = True
+            if isinstance(error, psycopg.DataError):
+                problem = "facts make rows that no table can hold"
+                raise CorruptHistory(problem, stream=self._tenant) from error
             raise
 
     def _begin(self) -> None:
@@ -402,6 +404,8 @@ class _Datastore(PostgresDatastore):
         )
         self.pool.conninfo = url
         options = f"-c lock_timeout={_WAIT_S}s {said.get('options') or ''}"  # theirs win over ours
+        # But not here: whoever waits for a lock must then see what was done under it.
+        options += r" -c default_transaction_isolation=read\ committed"
         self.pool.kwargs = {"row_factory": dict_row, "options": options}
 
 
@@ -421,7 +425,9 @@ def _ours(error: psycopg.Error) -> CounterfoilError:
     match error:
         case _ if error.sqlstate == _OTHER_GENERATION:
             return Conflict("read models are kept otherwise since; ask again")
-        case errors.UniqueViolation() | errors.DeadlockDetected() | errors.LockNotAvailable():
+        case errors.LockNotAvailable():
+            return Conflict("somebody else has been holding what this needs; ask again")
+        case errors.UniqueViolation() | errors.DeadlockDetected():
             return Conflict("somebody else wrote first; load again and ask again")
         case _ if error.sqlstate == "CF001" or isinstance(error, errors.InsufficientPrivilege):
             return AppendOnly(said)

@@ -19,8 +19,9 @@ from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notif
 from counterfoil.adapters.event_store.chain import GENESIS
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.event_store.rows import COLUMNS, NewRow, Row, chained, recorded
+from counterfoil.adapters.read_models.inline import Inline
 from counterfoil.domain.envelope import Actor, ActorType, Recorded
-from counterfoil.domain.errors import Conflict
+from counterfoil.domain.errors import AppendOnly, Conflict
 from counterfoil.domain.ports import Claim, Origin, Stream, Transaction
 from counterfoil.domain.value import LARGEST, Event
 
@@ -37,6 +38,8 @@ class FactsRecorder(ApplicationRecorder):
     """Both doors, on whatever a database does to select rows and to store them."""
 
     codec: Codec
+    # What writers keep up to date beside the facts; a bare log keeps nothing.
+    inline: Inline | None = None
 
     @abstractmethod
     def transaction(self, tenant: str) -> AbstractContextManager[StoringTransaction]:
@@ -82,6 +85,8 @@ class FactsRecorder(ApplicationRecorder):
         """
         if not stored_events:
             return None
+        if self.inline is not None:
+            raise AppendOnly("read models are kept of this log: its facts come by the front door")
         tenants = {_split(event.originator_id)[0] for event in stored_events}
         if len(tenants) != 1:
             raise ValueError("events of several tenants are not stored together")

@@ -42,8 +42,6 @@ _INSERT = (
 class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
     """The event log on the library's SQLite recorder: its connections and journal, our rows."""
 
-    inline: Inline | None = None
-
     def __init__(self, path: str, codec: Codec | None = None) -> None:
         self.codec = codec or Codec()
         super().__init__(_Datastore(path), "facts")

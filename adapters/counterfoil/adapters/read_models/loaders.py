@@ -7,31 +7,54 @@ is copied into them, and an address with a password in it is on no command line.
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, suppress
+from threading import Lock
 from typing import IO, cast
 
-from counterfoil.domain.errors import Unavailable
+from counterfoil.domain.errors import CounterfoilError, Unavailable
 
 
 def run(database: str, token: str, parts: Sequence[int], watch: Callable[[int], None]) -> None:
-    """Load these parts, all at once, and return when all are loaded."""
-    loaders = [_started({"database": database, "token": token, "part": part}) for part in parts]
+    """Load these parts, all at once, and return when all are loaded; one that fails ends all."""
+    loaders: list[subprocess.Popen[str]] = []
+    one_by_one = Lock()
+
+    def follow(loader: subprocess.Popen[str]) -> None:
+        with cast("IO[str]", loader.stdout) as stdout, cast("IO[str]", loader.stderr) as stderr:
+            for line in stdout:
+                with one_by_one:
+                    watch(int(line))
+            said = stderr.read().strip().rpartition("\n")[2]
+        if loader.wait() != 0:
+            raise _failure(said, loader.returncode)
+
     try:
+        told = {"database": database, "token": token}
+        loaders.extend(_started({**told, "part": part}) for part in parts)
         with ThreadPoolExecutor(len(loaders)) as threads:
-            for followed in [threads.submit(_follow, loader, watch) for loader in loaders]:
-                followed.result()
+            try:
+                for followed in as_completed([threads.submit(follow, one) for one in loaders]):
+                    followed.result()
+            except BaseException:
+                _end(loaders)
+                raise
     finally:
-        for loader in loaders:
-            with suppress(ProcessLookupError):
-                loader.kill()
-            loader.wait()
+        _end(loaders)
 
 
-def _started(told: dict[str, object]) -> subprocess.Popen[str]:
+def _end(loaders: Sequence[subprocess.Popen[str]]) -> None:
+    for loader in loaders:
+        with suppress(ProcessLookupError):
+            loader.kill()
+        loader.wait()
+
+
+def _started(told: Mapping[str, object]) -> subprocess.Popen[str]:
     loader = subprocess.Popen(  # noqa: S603  (ourselves)
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
@@ -44,31 +67,38 @@ def _started(told: dict[str, object]) -> subprocess.Popen[str]:
     return loader
 
 
-def _follow(loader: subprocess.Popen[str], watch: Callable[[int], None]) -> None:
-    with cast("IO[str]", loader.stdout) as stdout, cast("IO[str]", loader.stderr) as stderr:
-        for line in stdout:
-            watch(int(line))
-        said = stderr.read().strip()
-    if loader.wait() != 0:
-        why = said.rpartition("\n")[2] or f"it was killed ({loader.returncode})"
-        raise Unavailable(f"a worker of the rebuild ended: {why}; go on with --resume")
+def _failure(said: str, status: int) -> CounterfoilError:
+    """What a loader that ended with an error says, as it said it."""
+    if said.startswith(_SAYS):
+        error = pickle.loads(bytes.fromhex(said.removeprefix(_SAYS)))  # noqa: S301  (ourselves)
+        return cast("CounterfoilError", error)
+    why = said or f"it was killed ({status})"
+    return Unavailable(f"a worker of the rebuild ended: {why}; go on with --resume")
 
 
-def main() -> None:
+_SAYS = "counterfoil error "
+
+
+def main() -> int:
     """Load the part that standard input names."""
     from counterfoil.adapters.event_store.postgres import PostgresLog
     from counterfoil.adapters.read_models.postgres import PostgresStore
     from counterfoil.projections.rebuild import load_part
 
     told = json.load(sys.stdin)
-    with closing(PostgresLog(told["database"], pool_size=2, pool_size_max=2)) as log:
-        load_part(
-            PostgresStore(log),
-            told["token"],
-            told["part"],
-            lambda facts: print(facts, flush=True),  # noqa: T201  (that is how it is heard)
-        )
+    try:
+        with closing(PostgresLog(told["database"], pool_size=2, pool_size_max=2)) as log:
+            load_part(
+                PostgresStore(log),
+                told["token"],
+                told["part"],
+                lambda facts: print(facts, flush=True),  # noqa: T201  (that is how it is heard)
+            )
+    except CounterfoilError as error:
+        print(_SAYS + pickle.dumps(error).hex(), file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -114,7 +114,7 @@ class PostgresStore:
         """Begin a transaction that changes something while nobody writes facts."""
         with self.writing() as session:
             # Writers wait behind whoever waits for this, so it must not wait for long itself.
-            session.execute("SET LOCAL lock_timeout = '1s'", {})
+            session.execute("SET LOCAL lock_timeout = '200ms'", {})
             session.execute(f"SELECT pg_advisory_xact_lock({_PROJECTING_LOCK})", {})
             yield session
 
@@ -189,6 +189,11 @@ class PostgresSession:
                 ident.Identifier(grantee) if grantee else ident.SQL("PUBLIC"),
             )
             self._connection.execute(grant)
+        for (owner,) in self.select(_OWNER, {"table": table.name}):
+            own = ident.SQL("ALTER TABLE {} OWNER TO {}").format(
+                ident.Identifier(new), ident.Identifier(owner)
+            )
+            self._connection.execute(own)
         self._connection.execute(f"ALTER TABLE IF EXISTS {table.name} RENAME TO {old}".encode())
         self._connection.execute(f"ALTER TABLE {new} RENAME TO {table.name}".encode())
 
@@ -273,6 +278,11 @@ class PostgresSession:
 # Of each fact its body is left as it is, for whoever reads it.
 _facts = msgspec.json.Decoder(list[Fact]).decode
 
+# Whoever rebuilds is not always who owns.
+_OWNER = """
+SELECT pg_get_userbyid(relowner)::text FROM pg_class
+WHERE oid = to_regclass(:table) AND pg_get_userbyid(relowner) <> current_user
+"""
 _GRANTS = """
 SELECT privilege_type, CASE WHEN grantee <> 0 THEN pg_get_userbyid(grantee)::text END
 FROM pg_class, aclexplode(relacl)

@@ -115,9 +115,12 @@ class SQLiteSession:
 
     def swap(self, table: Table, new: str, old: str) -> None:
         """Put the new table in the place of the live one, and call that one `old`."""
+        # Or a view on the live table would go with it to its new name.
+        self._cursor.execute("PRAGMA legacy_alter_table = ON")
         if self.select("SELECT 1 FROM sqlite_master WHERE name = :name", {"name": table.name}):
             self._cursor.execute(f"ALTER TABLE {table.name} RENAME TO {old}")
         self._cursor.execute(f"ALTER TABLE {new} RENAME TO {table.name}")
+        self._cursor.execute("PRAGMA legacy_alter_table = OFF")
 
     def drop(self, name: str) -> None:
         """Drop a table, if it is there."""

@@ -2,7 +2,7 @@
 CREATE TABLE projections (
     name             text NOT NULL PRIMARY KEY,
     version          bigint NOT NULL,
-    position         bigint NOT NULL, -- of the last fact in it; the log's own end while inline
+    position         bigint NOT NULL, -- of the last fact in it; not kept while inline
     problem          text,              -- why it stopped,
     problem_position bigint             -- and at which fact
 );

@@ -2,7 +2,7 @@
 CREATE TABLE projections (
     name             TEXT    NOT NULL PRIMARY KEY,
     version          INTEGER NOT NULL,
-    position         INTEGER NOT NULL,  -- of the last fact in it; the log's own end while inline
+    position         INTEGER NOT NULL,  -- of the last fact in it; not kept while inline
     problem          TEXT,              -- why it stopped,
     problem_position INTEGER            -- and at which fact
 ) STRICT, WITHOUT ROWID;
