@@ -235,6 +235,7 @@ def test_an_exhausted_pool_is_unavailable_and_recovers(url: str) -> None:
         assert [one.fact for one in log.read("acme", "in_1")] == [FACT]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lock", ["log", "series", "table"])
 def test_a_lock_that_is_not_given_is_a_conflict(url: str, lock: str) -> None:
     impatient = f"{url}&options=-c%20lock_timeout%3D20ms"

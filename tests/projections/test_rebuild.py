@@ -262,6 +262,7 @@ def test_another_rebuild_is_not_resumed_by_mistake(world: World) -> None:
     assert worlds.tables(world) == there
 
 
+@pytest.mark.slow
 def test_of_two_rebuilds_the_first_is_told_that_another_took_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -474,6 +475,7 @@ def test_who_writes_rows_of_the_old_version_must_look_again(database: str) -> No
             assert len(worlds.rows(new, "SELECT 1 FROM customers")) == len(before["customers"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", [newer, other_rows])
 @pytest.mark.parametrize("phase", ["load", "catch up"])
 def test_a_rebuild_that_was_cut_off_is_not_gone_on_with_by_another_version(
