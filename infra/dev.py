@@ -57,6 +57,9 @@ STAMP = VENV / "counterfoil-stamp"
 REQUIREMENTS = ROOT / "infra" / "requirements" / "all.txt"
 
 # What WeasyPrint loads by name, and the Debian package that holds it.
+# Tests wait for servers and processes now and then; one worker more than cores uses that time.
+WORKERS = str((os.cpu_count() or 1) + 1)
+
 PANGO = {
     "libpango-1.0.so.0": "libpango-1.0-0",
     "libpangoft2-1.0.so.0": "libpangoft2-1.0-0",
@@ -65,7 +68,7 @@ PANGO = {
 
 COMMANDS = {
     "demo": ["counterfoil", "demo"],
-    "test": ["pytest", "-n", "auto", "--dist", "worksteal", "-m", "not slow"],
+    "test": ["pytest", "-n", WORKERS, "--dist", "worksteal", "-m", "not slow"],
     "test-slow": ["pytest", "-m", "slow"],
     "bench": ["python", "tests/bench/run.py"],
     "coverage": ["pytest", "-n", "auto", "-m", "not slow", "--cov", "--cov-report=term-missing"],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # is refused for what it does, never for the luck of the draw. Luck is the work of `deep`, which
 # draws many and new ones, and prints what repeats a failure. No deadline in either: on a machine
 # that is busy with other workers, slow is not wrong.
-settings.register_profile("ci", deadline=None, derandomize=True, max_examples=100, print_blob=True)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60, print_blob=True)
 settings.register_profile(
     "deep",
     deadline=None,
