@@ -21,6 +21,8 @@ from counterfoil.projections.store import Place
 if TYPE_CHECKING:
     from counterfoil.adapters.event_store.sqlite import SQLiteLog
 
+# In KiB: what is loaded or indexed in one transaction need not go through the disk twice.
+_LARGE_CACHE, _SMALL_CACHE = "PRAGMA cache_size = -32000", "PRAGMA cache_size = -2000"
 _FACT = "tenant, stream, type, version, position, recorded_at, body"
 
 
@@ -40,6 +42,7 @@ class SQLiteStore:
         with self._log.begun() as cursor:
             yield SQLiteSession(cursor.sqlite_cursor.connection, self._log.codec)
             cursor.execute("COMMIT")
+            cursor.execute(_SMALL_CACHE)
 
     @contextmanager
     def reading(self, *_: Table) -> Iterator[SQLiteSession]:
@@ -89,11 +92,13 @@ class SQLiteSession:
 
     def index(self, table: Table, name: str, mark: str) -> None:
         """Make its indexes, with names that no other table's have."""
+        self._cursor.execute(_LARGE_CACHE)
         for statement in sql.indexes(table, name, mark):
             self._cursor.execute(statement)
 
     def load(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows in a table that has none of their keys."""
+        self._cursor.execute(_LARGE_CACHE)
         places = ", ".join("?" * len(table.columns))
         with _refused(table):
             self._cursor.executemany(f"INSERT INTO {name} VALUES ({places})", rows)  # noqa: S608
