@@ -1,7 +1,7 @@
 """Control totals: a few sums that are the same before and after rows go through a database.
 
-Whatever is lost, doubled, cut off or shifted on the way shows in them: how many rows there are, and
-for each column the sum of its numbers or of the lengths of its texts.
+Whatever is lost, doubled or cut off on the way shows in them: how many rows there are, how long all
+their texts are, and the sum of each column of numbers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 from counterfoil.projections.projection import Row, Select, Table
 
-# The number of rows, then one sum for each column; nothing at all for no rows.
+# The number of rows, the length of all texts, then a sum for each column of numbers; nothing at all
+# for no rows.
 Totals = Sequence[int]
 
 
@@ -19,11 +20,14 @@ def totals(table: Table, rows: Sequence[Row]) -> Totals:
     """The control totals of these rows."""
     if not rows:
         return ()
-    sums = [len(rows)]
+    length, sums = 0, []
     for column, cells in zip(table.columns, zip(*rows, strict=True), strict=True):
         there = filter(None, cells) if column.null else cells
-        sums.append(sum(there) if column.type == "integer" else sum(map(len, there)))
-    return sums
+        if column.type == "integer":
+            sums.append(sum(there))
+        else:
+            length += sum(map(len, there))
+    return [len(rows), length, *sums]
 
 
 def halves(expression: str) -> str:
@@ -42,14 +46,15 @@ def wholes(found: Sequence[Any]) -> list[int]:
 
 def stored_totals(select: Select, table: Table, name: str) -> Totals:
     """The control totals of a table, worked out where it is."""
-    sums = ", ".join(
-        halves(column.name)
-        if column.type == "integer"
-        else f"0, coalesce(sum(length({column.name})), 0)"
+    length = "+".join(
+        f"coalesce(length({column.name}), 0)" if column.null else f"length({column.name})"
         for column in table.columns
+        if column.type == "text"
     )
-    ((count, *found),) = select(f"SELECT count(*), {sums} FROM {name}", {})  # noqa: S608
-    return [int(count), *wholes(found)] if count else ()
+    numbers = [column.name for column in table.columns if column.type == "integer"]
+    sums = ", ".join(["count(*)", f"coalesce(sum({length}), 0)", *map(halves, numbers)])
+    ((count, letters, *found),) = select(f"SELECT {sums} FROM {name}", {})  # noqa: S608
+    return [int(count), int(letters), *wholes(found)] if count else ()
 
 
 def summed(parts: Iterable[Totals]) -> Totals:
