@@ -144,7 +144,7 @@ class CreditNotes:
             raise NotFound("credit note")
         (rows,) = self._store.ask(
             Question(
-                f"SELECT {_COLUMNS} FROM credit_notes WHERE tenant = :tenant AND id = :id",  # noqa: S608
+                f"SELECT {_COLUMNS} FROM credit_notes WHERE tenant = :tenant AND id = :id",
                 {"tenant": self._tenant, "id": id},
             )
         )

@@ -140,7 +140,7 @@ _SUMS = (
 )
 # The name is that of the invoice that was finalized last.
 _TOTALS = (
-    "SELECT customer_id, currency, (SELECT name FROM customers AS last WHERE last.tenant = :tenant"  # noqa: S608
+    "SELECT customer_id, currency, (SELECT name FROM customers AS last WHERE last.tenant = :tenant"
     " AND last.customer_id = customers.customer_id AND last.currency = customers.currency"
     " ORDER BY since DESC, invoice DESC LIMIT 1), count(*),"
     f" {', '.join(map(halves, _SUMS))} FROM customers WHERE tenant = :tenant"

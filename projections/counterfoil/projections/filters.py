@@ -82,7 +82,7 @@ def _add_metadata(conditions: Conditions, said: Mapping[str, str] | None) -> Non
         said_name, said_value = free_text("metadata", name), free_text("metadata", value)
         values = {f"name_{place}": said_name, f"value_{place}": said_value}
         conditions.add(
-            "id IN (SELECT invoice FROM invoice_metadata WHERE tenant = :tenant"  # noqa: S608
+            "id IN (SELECT invoice FROM invoice_metadata WHERE tenant = :tenant"
             f" AND name = :name_{place} AND value = :value_{place})",
             **values,
         )

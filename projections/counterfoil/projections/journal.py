@@ -91,7 +91,7 @@ class Journal:
             raise NotFound("invoice")
         (rows,) = self._store.ask(
             Question(
-                f"SELECT {', '.join(TABLE.names[1:])} FROM journal"  # noqa: S608  (our own words)
+                f"SELECT {', '.join(TABLE.names[1:])} FROM journal"
                 " WHERE tenant = :tenant AND invoice = :invoice ORDER BY version, account",
                 {"tenant": self._tenant, "invoice": invoice},
             )
@@ -107,7 +107,7 @@ class Journal:
         until = "" if at is None else " AND at <= :at"
         (rows,) = self._store.ask(
             Question(
-                f"SELECT account, currency, {halves('debit')}, {halves('credit')} FROM journal"  # noqa: S608
+                f"SELECT account, currency, {halves('debit')}, {halves('credit')} FROM journal"
                 f" WHERE tenant = :tenant{until} GROUP BY currency, account"
                 " ORDER BY currency, account",
                 {"tenant": self._tenant, "at": upto},

@@ -67,7 +67,7 @@ _COLUMNS = ", ".join(TABLE.names[1:])
 def lines_of(invoices: Question) -> Question:
     """What to ask for all lines of the invoices whose ids are asked for."""
     return Question(
-        f"SELECT {_COLUMNS} FROM lines WHERE tenant = :tenant"  # noqa: S608  (our own words)
+        f"SELECT {_COLUMNS} FROM lines WHERE tenant = :tenant"
         f" AND invoice IN ({invoices.query}) ORDER BY invoice, place",
         invoices.values,
     )
@@ -93,7 +93,7 @@ def lines_page(store: Store, tenant: str, invoice: str, asked: Asked) -> Page[In
         ((place,),) = found
     sign, order = ("<", "DESC") if asked.backwards else (">", "ASC")
     query = (
-        f"SELECT {_COLUMNS} FROM lines WHERE tenant = :tenant AND invoice = :invoice"  # noqa: S608
+        f"SELECT {_COLUMNS} FROM lines WHERE tenant = :tenant AND invoice = :invoice"
         f" AND place {sign} :place ORDER BY place {order} LIMIT :limit"
     )
     (rows,) = store.ask(Question(query, {**values, "place": place, "limit": asked.limit + 1}))

@@ -216,7 +216,7 @@ def page(
     """What to ask for the rows of a page, and one more: it says whether there are more."""
     order = "ASC" if asked.backwards else "DESC"
     return Question(
-        f"SELECT {columns} FROM {table} WHERE {conditions}"  # noqa: S608  (our own words)
+        f"SELECT {columns} FROM {table} WHERE {conditions}"
         f" ORDER BY created {order}, id {order} LIMIT :limit",
         {**conditions.values, "limit": asked.limit + more},
     )

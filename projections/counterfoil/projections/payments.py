@@ -192,7 +192,7 @@ class Payments:
         """All money of an invoice that went back, oldest first."""
         names = Refund.model_fields
         query = (
-            f"SELECT {', '.join(names)} FROM refunds"  # noqa: S608  (our own words)
+            f"SELECT {', '.join(names)} FROM refunds"
             " WHERE tenant = :tenant AND invoice = :invoice ORDER BY created, id"
         )
         values = {"tenant": self._tenant, "invoice": word("invoice", invoice)}

@@ -53,7 +53,7 @@ def stored_totals(select: Select, table: Table, name: str) -> Totals:
     )
     numbers = [column.name for column in table.columns if column.type == "integer"]
     sums = ", ".join(["count(*)", f"coalesce(sum({length}), 0)", *map(halves, numbers)])
-    ((count, letters, *found),) = select(f"SELECT {sums} FROM {name}", {})  # noqa: S608
+    ((count, letters, *found),) = select(f"SELECT {sums} FROM {name}", {})
     return [int(count), int(letters), *wholes(found)] if count else ()
 
 

@@ -159,7 +159,7 @@ def _stored(
             columns = ", ".join(table.key[: len(bound)])
             conditions.append(f"({columns}) {sign} ({', '.join(f':{name}' for name in names)})")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return session.select(f"SELECT {', '.join(table.names)} FROM {table.name}{where}", values)  # noqa: S608
+    return session.select(f"SELECT {', '.join(table.names)} FROM {table.name}{where}", values)
 
 
 def _compare(

@@ -132,7 +132,7 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
             if self.inline is not None and self.inline.doubted:
                 self.inline.look(PostgresSession(connection, self.codec).select)
             transaction = PostgresTransaction(
-                connection, tenant, self.codec, self._early, self.inline
+                connection, tenant, self.codec, self.inline, early=self._early
             )
             try:
                 yield transaction
@@ -216,8 +216,9 @@ class PostgresTransaction:
         connection: Connection,
         tenant: str,
         codec: Codec,
-        early: bool,  # noqa: FBT001
         inline: Inline | None,
+        *,
+        early: bool,
     ) -> None:
         self._connection = connection
         self._tenant = tenant
@@ -365,10 +366,12 @@ class PostgresTransaction:
         return cursor.execute(query, values, prepare=True)
 
     def _stream(self, stream: str, cursor: psycopg.Cursor[tuple[Any, ...]]) -> Stream:
-        facts, version, head = [], 0, GENESIS
         rows = self._seen[stream] = cursor.fetchall()
-        for type_name, version, position, _, body, head in rows:  # noqa: B007  (the last ones count)
-            facts.append(self._codec.decode(type_name, body, stream=stream, position=position))
+        facts = [
+            self._codec.decode(type_name, body, stream=stream, position=position)
+            for type_name, _, position, _, body, _ in rows
+        ]
+        _, version, *_, head = rows[-1] if rows else ("", 0, GENESIS)
         return Stream(stream, facts, version, head)
 
 

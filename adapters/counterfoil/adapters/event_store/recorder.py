@@ -56,7 +56,7 @@ class FactsRecorder(ApplicationRecorder):
     ) -> Sequence[Recorded[Event]]:
         """The facts of a stream with their envelopes, as far as version `upto`."""
         rows = self.select(
-            f"SELECT {COLUMNS} FROM facts"  # noqa: S608  (our own words)
+            f"SELECT {COLUMNS} FROM facts"
             " WHERE tenant = :tenant AND stream = :stream AND version <= :upto ORDER BY version",
             {"tenant": tenant, "stream": stream, "upto": LARGEST if upto is None else upto},
         )
@@ -69,7 +69,7 @@ class FactsRecorder(ApplicationRecorder):
     def rows_since(self, position: int, *, limit: int) -> Sequence[Row]:
         """The same, undecoded."""
         return self.select(
-            f"SELECT {COLUMNS} FROM facts"  # noqa: S608  (our own words)
+            f"SELECT {COLUMNS} FROM facts"
             " WHERE position > :position ORDER BY position LIMIT :limit",
             {"position": position, "limit": limit},
         )
@@ -109,7 +109,7 @@ class FactsRecorder(ApplicationRecorder):
         tenant, stream = _split(originator_id)
         order = "DESC" if desc else "ASC"
         rows = self.select(
-            f"SELECT {COLUMNS} FROM facts"  # noqa: S608  (our own words)
+            f"SELECT {COLUMNS} FROM facts"
             " WHERE tenant = :tenant AND stream = :stream AND version > :gt AND version <= :lte"
             f" ORDER BY version {order} LIMIT :limit",
             {
@@ -144,7 +144,7 @@ class FactsRecorder(ApplicationRecorder):
         named = {f"topic{place}": topic for place, topic in enumerate(topics)}
         only = f" AND type IN ({', '.join(f':{name}' for name in named)})" if named else ""
         rows = self.select(
-            f"SELECT {COLUMNS} FROM facts"  # noqa: S608  (our own words)
+            f"SELECT {COLUMNS} FROM facts"
             f" WHERE position > :after AND position <= :stop{only} ORDER BY position LIMIT :limit",
             {"after": after, "stop": LARGEST if stop is None else stop, "limit": limit, **named},
         )
@@ -162,8 +162,7 @@ class FactsRecorder(ApplicationRecorder):
     def max_notification_id(self) -> Any:  # the library's recorders disagree about None
         """The last position, or None in an empty log."""
         rows = self.select(
-            f"SELECT {COLUMNS} FROM facts"  # noqa: S608  (our own words)
-            " ORDER BY position DESC LIMIT 1",
+            f"SELECT {COLUMNS} FROM facts ORDER BY position DESC LIMIT 1",
             {},
         )
         return rows[0].position if rows else None

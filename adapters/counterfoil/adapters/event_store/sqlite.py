@@ -193,7 +193,7 @@ class SQLiteTransaction:
 
     def _stream(self, stream: str, which: str) -> Stream:
         self._cursor.execute(
-            "SELECT type, version, position, recorded_at, body, hash FROM facts"  # noqa: S608
+            "SELECT type, version, position, recorded_at, body, hash FROM facts"
             f" WHERE tenant = :tenant AND stream = :stream {which} ORDER BY version",
             {"tenant": self._tenant, "stream": stream},
         )

@@ -55,7 +55,7 @@ def _end(loaders: Sequence[subprocess.Popen[str]]) -> None:
 
 
 def _started(told: Mapping[str, object]) -> subprocess.Popen[str]:
-    loader = subprocess.Popen(  # noqa: S603  (ourselves)
+    loader = subprocess.Popen(  # noqa: S603  (our own module, by our own interpreter)
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -70,13 +70,18 @@ def _started(told: Mapping[str, object]) -> subprocess.Popen[str]:
 def _failure(said: str, status: int) -> CounterfoilError:
     """What a loader that ended with an error says, as it said it."""
     if said.startswith(_SAYS):
-        error = pickle.loads(bytes.fromhex(said.removeprefix(_SAYS)))  # noqa: S301  (ourselves)
+        error = pickle.loads(bytes.fromhex(said.removeprefix(_SAYS)))  # noqa: S301  (a process that we started, and nobody else, wrote it)
         return cast("CounterfoilError", error)
     why = said or f"it was killed ({status})"
     return Unavailable(f"a worker of the rebuild ended: {why}; go on with --resume")
 
 
 _SAYS = "counterfoil error "
+
+
+def _tell(facts: int) -> None:
+    sys.stdout.write(f"{facts}\n")
+    sys.stdout.flush()
 
 
 def main() -> int:
@@ -92,10 +97,10 @@ def main() -> int:
                 PostgresStore(log),
                 told["token"],
                 told["part"],
-                lambda facts: print(facts, flush=True),  # noqa: T201  (that is how it is heard)
+                _tell,
             )
     except CounterfoilError as error:
-        print(_SAYS + pickle.dumps(error).hex(), file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{_SAYS}{pickle.dumps(error).hex()}\n")
         return 1
     return 0
 

@@ -235,7 +235,7 @@ class PostgresSession:
     def page(self, after: int, limit: int) -> list[tuple[str, str, Fact]]:
         """The next facts in the order of the log, with their tenants and streams."""
         rows = self.select(
-            f"SELECT {_FACT} FROM facts WHERE position > :after ORDER BY position LIMIT :limit",  # noqa: S608
+            f"SELECT {_FACT} FROM facts WHERE position > :after ORDER BY position LIMIT :limit",
             {"after": after, "limit": limit},
         )
         return [
@@ -257,7 +257,7 @@ class PostgresSession:
         upto = "version = 1" if position is None else "position <= %s"
         columns = [list(column) for column in zip(*streams, strict=True)]
         rows = self._run(
-            f"SELECT {_FACT} FROM unnest(%b::text[], %b::text[]) AS wanted (tenant, stream)"  # noqa: S608
+            f"SELECT {_FACT} FROM unnest(%b::text[], %b::text[]) AS wanted (tenant, stream)"
             f" JOIN facts USING (tenant, stream) WHERE {upto}"
             " ORDER BY tenant, stream, version".encode(),
             columns if position is None else [*columns, position],
@@ -312,7 +312,7 @@ def refused(table: Table) -> Iterator[None]:
 @lru_cache(maxsize=256)
 def _write(table: Table, name: str) -> bytes:
     arrays = ", ".join(f"%b::{_ARRAYS[column.type]}" for column in table.columns)
-    return sql.insert(table, name, f"SELECT * FROM unnest({arrays})").encode()  # noqa: S608
+    return sql.insert(table, name, f"SELECT * FROM unnest({arrays})").encode()
 
 
 @lru_cache(maxsize=256)
@@ -321,8 +321,7 @@ def _delete(table: Table, name: str) -> bytes:
     arrays = ", ".join(f"%b::{types[column]}" for column in table.key)
     these = " AND ".join(f"{name}.{column} = gone.{column}" for column in table.key)
     return (
-        f"DELETE FROM {name} USING unnest({arrays}) AS gone ({', '.join(table.key)})"  # noqa: S608
-        f" WHERE {these}"
+        f"DELETE FROM {name} USING unnest({arrays}) AS gone ({', '.join(table.key)}) WHERE {these}"
     ).encode()
 
 
