@@ -159,6 +159,12 @@ def rehearse(store: Store, names: Sequence[str] = (), *, watch: Watch = lambda _
 
 
 def _begun(session: Session, projections: tuple[Projection, ...], workers: int) -> _Rebuild:
+    for table in (table for projection in projections for table in projection.tables):
+        if views := session.views(table.name):
+            raise Conflict(
+                f"{', '.join(views)} would go on showing the old table {table.name}: "
+                "drop it, rebuild, and make it again"
+            )
     _forget(session)
     position = last_position(session.select)
     going = _Rebuild(secrets.token_hex(8), secrets.token_hex(4), projections, position, "load")

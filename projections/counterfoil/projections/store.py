@@ -51,6 +51,9 @@ class Session(Protocol):
     def swap(self, table: Table, new: str, old: str) -> None:
         """Put the new table, with the live one's grants, in its place, and call that one `old`."""
 
+    def views(self, name: str) -> Sequence[str]:
+        """The views that would keep to a table when another takes its place."""
+
     def drop(self, name: str) -> None:
         """Drop a table, if it is there."""
 

@@ -197,6 +197,10 @@ class PostgresSession:
         self._connection.execute(f"ALTER TABLE IF EXISTS {table.name} RENAME TO {old}".encode())
         self._connection.execute(f"ALTER TABLE {new} RENAME TO {table.name}".encode())
 
+    def views(self, name: str) -> Sequence[str]:
+        """The views that would keep to a table when another takes its place."""
+        return [view for (view,) in self.select(_VIEWS, {"table": name})]
+
     def drop(self, name: str) -> None:
         """Drop a table, if it is there."""
         self._connection.execute(f"DROP TABLE IF EXISTS {name}".encode())
@@ -282,6 +286,11 @@ _facts = msgspec.json.Decoder(list[Fact]).decode
 _OWNER = """
 SELECT pg_get_userbyid(relowner)::text FROM pg_class
 WHERE oid = to_regclass(:table) AND pg_get_userbyid(relowner) <> current_user
+"""
+_VIEWS = """
+SELECT DISTINCT ev_class::regclass::text
+FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid
+WHERE classid = 'pg_rewrite'::regclass AND refobjid = to_regclass(:table)
 """
 _GRANTS = """
 SELECT privilege_type, CASE WHEN grantee <> 0 THEN pg_get_userbyid(grantee)::text END

@@ -129,6 +129,10 @@ class SQLiteSession:
         self._cursor.execute(f"ALTER TABLE {new} RENAME TO {table.name}")
         self._cursor.execute("PRAGMA legacy_alter_table = OFF")
 
+    def views(self, name: str) -> Sequence[str]:
+        """None: here a view keeps to a table's name."""
+        return ()
+
     def drop(self, name: str) -> None:
         """Drop a table, if it is there."""
         self._cursor.execute(f"DROP TABLE IF EXISTS {name}")
