@@ -146,7 +146,15 @@ DRAFTED = InvoiceDrafted(
 )
 LINE_ADDED = LineAdded(line=line())
 DISCARDED = DraftDiscarded()
-STORED = DocumentStored(key="invoices/inv_1.pdf", sha256="a" * 64, size=9_000, options={})
+STORED = DocumentStored(
+    key="invoices/inv_1.pdf",
+    sha256="a" * 64,
+    size=9_000,
+    options={},
+    branding="b" * 64,
+    renderer="weasyprint 70.0",
+    version=1,
+)
 
 # --- the document ---------------------------------------------------------------------------
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from counterfoil.domain.credit_note.events import CreditNoteIssued, CreditNoteVoided
+from counterfoil.domain.credit_note.events import (
+    CreditNoteIssued,
+    CreditNoteStored,
+    CreditNoteVoided,
+)
 from counterfoil.domain.crediting import Credit, CreditedLine
 from counterfoil.domain.invoice.events import (
     CollectionMethod,
@@ -204,6 +208,7 @@ FACTS: tuple[Event, ...] = (
         options={"locale": "fr"},
         branding="cd" * 32,
         renderer="weasyprint 70.0",
+        version=7,
     ),
     CreditNoteIssued(
         credit_note=NOTE,
@@ -224,6 +229,15 @@ FACTS: tuple[Event, ...] = (
         reason="half an hour too much",
     ),
     CreditNoteVoided(reason="issued twice"),
+    CreditNoteStored(
+        key="credit_notes/cn_019a.pdf",
+        sha256="ab" * 32,
+        size=31007,
+        options={"archival": "True"},
+        branding="cd" * 32,
+        renderer="weasyprint 70.0",
+        version=1,
+    ),
     SeriesOpened(
         series="north:invoice:main:2026",
         kind=DocumentKind.INVOICE,

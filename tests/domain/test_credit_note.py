@@ -6,8 +6,17 @@ from datetime import date
 
 import pytest
 
-from counterfoil.domain.credit_note.decisions import IssueCreditNote, VoidCreditNote, document
-from counterfoil.domain.credit_note.events import CreditNoteIssued, CreditNoteVoided
+from counterfoil.domain.credit_note.decisions import (
+    IssueCreditNote,
+    RecordPrint,
+    VoidCreditNote,
+    document,
+)
+from counterfoil.domain.credit_note.events import (
+    CreditNoteIssued,
+    CreditNoteStored,
+    CreditNoteVoided,
+)
 from counterfoil.domain.credit_note.state import CreditNote, CreditNoteStatus, evolve, fold
 from counterfoil.domain.errors import CorruptHistory, Reason
 from counterfoil.domain.invoice import state as invoice_state
@@ -44,6 +53,15 @@ ISSUED = CreditNoteIssued(
 )
 ISSUE = IssueCreditNote(document=ISSUED)
 VOIDED = CreditNoteVoided(reason="sent by mistake")
+PRINTED = CreditNoteStored(
+    key="credit_notes/cn_1.pdf",
+    sha256="a" * 64,
+    size=9_000,
+    options={},
+    branding="b" * 64,
+    renderer="weasyprint 70.0",
+    version=1,
+)
 VOID = VoidCreditNote(reason="sent by mistake")
 
 
@@ -86,6 +104,14 @@ def test_a_void_credit_note_stays_void() -> None:
 def test_a_void_credit_note_is_not_issued_again() -> None:
     # A quiet answer would let the invoice count a credit whose document is void.
     given(ISSUED, VOIDED).when(ISSUE).then_rejected(Reason.IS_VOID)
+
+
+def test_a_print_is_recorded_once_and_a_void_note_is_printed_too() -> None:
+    again = RecordPrint(document=PRINTED.model_copy(update={"version": 2}))
+    given(ISSUED).when(RecordPrint(document=PRINTED)).then(PRINTED)
+    given(ISSUED, PRINTED).when(again).then_nothing()
+    given(ISSUED, VOIDED).when(RecordPrint(document=PRINTED)).then(PRINTED)
+    given().when(RecordPrint(document=PRINTED)).then_not_found()
 
 
 def test_what_was_never_issued_is_not_voided() -> None:

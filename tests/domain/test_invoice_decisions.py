@@ -412,6 +412,11 @@ def test_a_stored_document_is_recorded_once() -> None:
     given(*OPEN, STORED).when(RecordDocument(document=STORED)).then_nothing()
 
 
+def test_the_same_bytes_of_a_later_version_are_no_other_document() -> None:
+    later = RecordDocument(document=STORED.model_copy(update={"version": 9}))
+    given(*OPEN, STORED).when(later).then_nothing()
+
+
 def test_a_document_that_replaced_another_is_recorded() -> None:
     other = STORED.model_copy(update={"sha256": "b" * 64})
     given(*OPEN, STORED).when(RecordDocument(document=other)).then(other)
@@ -424,7 +429,7 @@ def test_the_last_fact_about_a_key_says_what_is_stored_there() -> None:
 
 def test_a_stored_document_keeps_its_own_copy_of_the_options() -> None:
     mine = {"locale": "de"}
-    stored = DocumentStored(key="invoices/inv_1.pdf", sha256="a" * 64, size=1, options=mine)
+    stored = DocumentStored(**{**dict(STORED), "options": mine})
     mine["locale"] = "fr"
     assert stored.options == {"locale": "de"}
 

@@ -6,7 +6,11 @@ import msgspec
 import pytest
 
 from counterfoil.adapters.event_store.codec import KINDS, Codec
-from counterfoil.domain.credit_note.events import CreditNoteIssued, CreditNoteVoided
+from counterfoil.domain.credit_note.events import (
+    CreditNoteIssued,
+    CreditNoteStored,
+    CreditNoteVoided,
+)
 from counterfoil.domain.invoice.events import InvoiceDrafted
 from counterfoil.domain.series.events import NumberAssigned, SeriesOpened
 from counterfoil.domain.value import Event
@@ -18,6 +22,7 @@ VIEWS: dict[type[Event], type[msgspec.Struct]] = {
     **{kind: view for kind, (_, view, _) in TELLS.items()},
     InvoiceDrafted: facts.InvoiceDrafted,
     CreditNoteIssued: facts.CreditNoteIssued,
+    CreditNoteStored: facts.Nothing,
     CreditNoteVoided: facts.Nothing,
     SeriesOpened: facts.SeriesOpened,
     NumberAssigned: facts.NumberAssigned,

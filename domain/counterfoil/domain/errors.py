@@ -200,7 +200,12 @@ class RebuildNeeded(CounterfoilError):
 
 
 class PdfDisabled(CounterfoilError):
-    """No PDF engine is configured; link to the invoice instead."""
+    """No PDF engine is wanted here; link to the invoice instead. Asking again changes nothing."""
+
+    def __init__(self, reason: str, docs: str) -> None:
+        self.reason = reason
+        self.docs = docs
+        super().__init__(f"no PDF is made here ({reason}); see {docs}")
 
 
 class EngineUnavailable(CounterfoilError):
@@ -212,7 +217,7 @@ class RenderFailed(CounterfoilError):
 
 
 class StorageNotConfigured(CounterfoilError):
-    """No document store is configured, so there is nothing to fetch from."""
+    """No document store is configured, or it does not let us in; the message says what to set."""
 
 
 class ObjectNotFound(CounterfoilError):

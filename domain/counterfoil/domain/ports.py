@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,21 +102,82 @@ class EventLog(Protocol):
         """Give back every connection."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """Bytes that a document shows or carries; `name` is how the document refers to them."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A document ready to be printed: well-formed HTML, its style sheets, and the images that it
+    names as `asset:NAME`. `written_at` is the only time that the print may tell.
+    """
+
+    html: str
+    styles: tuple[str, ...]
+    images: tuple[Asset, ...] = ()
+    attachments: tuple[Asset, ...] = ()
+    archival: bool = False
+    written_at: datetime | None = None
+
+
 class PdfEngine(Protocol):
     """HTML in, PDF out; `PdfDisabled`, `EngineUnavailable` or `RenderFailed` otherwise."""
 
-    def render(self, html: str, options: Mapping[str, str]) -> bytes:
-        """The document as PDF bytes: the same for the same input."""
+    @property
+    def fingerprint(self) -> str:
+        """Names all that the bytes depend on besides the sheet: versions and fonts. Raises at once
+        where nothing can be printed.
+        """
+
+    def render(self, sheet: Sheet) -> bytes:
+        """The document as PDF bytes: the same for the same sheet and fingerprint."""
+
+    def close(self) -> None:
+        """Give back every process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a store is told of a document besides its key: whose it is, and how a reader who
+    downloads it sees it named.
+    """
+
+    media_type: str
+    seller: str
+    file_name: str
 
 
 class DocumentStore(Protocol):
-    """Where stored documents are kept."""
+    """Where documents are kept, each written once. A key is words of letters, digits and `._%-`,
+    put together by slashes; no word is `.` or `..`.
 
-    def put(self, key: str, content: bytes, content_type: str) -> bool:
-        """Store under a key; whether anything was kept."""
+    `Unavailable` when asking again may help, `StorageNotConfigured` when only an operator can.
+    """
+
+    @property
+    def persists(self) -> bool:
+        """Whether what is put is kept."""
+
+    def put(self, key: str, content: bytes, label: Label) -> None:
+        """Store under a key, durably, all or nothing. The same bytes again are fine; if the key
+        holds others, `Conflict`, and it keeps them.
+        """
 
     def get(self, key: str) -> bytes:
         """What is stored under a key; `ObjectNotFound` if nothing is."""
+
+    def delete(self, key: str) -> None:
+        """Remove what is stored under a key, or nothing if nothing is; `Conflict` while its
+        retention forbids that.
+        """
+
+    def link(self, key: str, file_name: str, *, valid_s: int) -> str:
+        """An address where anybody may download it for so long, under this file name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,7 @@ _WORD = r"^[!-~]+$"
 Text = Annotated[str, StringConstraints(max_length=500, pattern=_NOT_BLANK)]
 ShortText = Annotated[str, StringConstraints(max_length=500, pattern=PRINTABLE)]
 LongText = Annotated[str, StringConstraints(max_length=5000, pattern=PRINTABLE)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 # Ids of our own documents are types of their own; a field says Annotated[InvoiceId, ID].
 ID = StringConstraints(max_length=100, pattern=_WORD)
 Id = Annotated[str, ID]

@@ -48,7 +48,6 @@ def view_credit_note(facts: Sequence[Recorded[CreditNoteEvent]]) -> CreditNote |
     if note is None:
         return None
     document, credit = note.document, note.document.credit
-    last = facts[-1]
     return CreditNote(
         id=document.credit_note,
         number=document.number,
@@ -71,6 +70,9 @@ def view_credit_note(facts: Sequence[Recorded[CreditNoteEvent]]) -> CreditNote |
         out_of_band=document.out_of_band,
         created=facts[0].envelope.recorded_at,
         issued_on=document.issued_on,
-        voided_at=(last.envelope.recorded_at if isinstance(last.fact, CreditNoteVoided) else None),
-        version=last.envelope.version,
+        voided_at=next(
+            (one.envelope.recorded_at for one in facts if isinstance(one.fact, CreditNoteVoided)),
+            None,
+        ),
+        version=facts[-1].envelope.version,
     )

@@ -8,7 +8,11 @@ from typing import Any
 import msgspec
 from pydantic import TypeAdapter
 
-from counterfoil.domain.credit_note.events import CreditNoteIssued, CreditNoteVoided
+from counterfoil.domain.credit_note.events import (
+    CreditNoteIssued,
+    CreditNoteStored,
+    CreditNoteVoided,
+)
 from counterfoil.domain.credit_note.state import CreditNoteStatus
 from counterfoil.domain.crediting import CreditedLine
 from counterfoil.domain.errors import NotFound
@@ -72,9 +76,12 @@ def _rows(history: History) -> tuple[Sequence[Row]]:
     said = _issued(first[4])
     status, version, voided_at = CreditNoteStatus.ISSUED, first[1], None
     for fact in later:
+        version = fact[1]
+        if fact[0] == CreditNoteStored.stored_as:
+            continue
         if fact[0] != CreditNoteVoided.stored_as or voided_at is not None:
             raise history.corrupt(f"{fact[0]} cannot happen to a credit note", fact)
-        status, version, voided_at = CreditNoteStatus.VOID, fact[1], fact[3]
+        status, voided_at = CreditNoteStatus.VOID, fact[3]
     credit = said.credit
     return (
         (

@@ -12,6 +12,7 @@ from typing import assert_never
 from counterfoil.domain.credit_note.events import (
     CreditNoteEvent,
     CreditNoteIssued,
+    CreditNoteStored,
     CreditNoteVoided,
 )
 from counterfoil.domain.credit_note.state import CreditNote, CreditNoteStatus
@@ -31,7 +32,13 @@ class IssueCreditNote(Command):
     document: CreditNoteIssued
 
 
-CreditNoteCommand = IssueCreditNote | VoidCreditNote
+class RecordPrint(Command):
+    """Keep in mind what was printed and stored, so that it can be proved later."""
+
+    document: CreditNoteStored
+
+
+CreditNoteCommand = IssueCreditNote | VoidCreditNote | RecordPrint
 
 
 def document(
@@ -86,5 +93,11 @@ def decide(
             if credit_note.status is CreditNoteStatus.VOID:
                 return ()
             return (CreditNoteVoided(reason=reason),)
+        case RecordPrint(document=stored):
+            if credit_note is None:
+                raise NotFound("credit note")
+            kept = {earlier.key: earlier for earlier in credit_note.prints}.get(stored.key)
+            same = kept and kept.model_copy(update={"version": stored.version}) == stored
+            return () if same else (stored,)
         case _:
             assert_never(command)

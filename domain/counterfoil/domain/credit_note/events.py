@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
+
+from pydantic import Field
 
 from counterfoil.domain.crediting import Credit
 from counterfoil.domain.money import Currency
@@ -14,6 +17,7 @@ from counterfoil.domain.value import (
     Event,
     InvoiceId,
     MinorUnits,
+    Sha256,
     ShortText,
     Text,
 )
@@ -46,4 +50,17 @@ class CreditNoteVoided(Event):
     reason: ShortText | None = None
 
 
-CreditNoteEvent = CreditNoteIssued | CreditNoteVoided
+class CreditNoteStored(Event):
+    """What was printed of the credit note and kept; as `DocumentStored` is for an invoice."""
+
+    stored_as = "credit_note.document_stored.v1"
+    key: Text
+    sha256: Sha256
+    size: Annotated[int, Field(ge=0)]
+    options: Mapping[str, str]
+    branding: Sha256
+    renderer: ShortText
+    version: Annotated[int, Field(ge=1)]
+
+
+CreditNoteEvent = CreditNoteIssued | CreditNoteVoided | CreditNoteStored

@@ -9,6 +9,7 @@ from enum import StrEnum
 from counterfoil.domain.credit_note.events import (
     CreditNoteEvent,
     CreditNoteIssued,
+    CreditNoteStored,
     CreditNoteVoided,
 )
 from counterfoil.domain.errors import CorruptHistory
@@ -23,10 +24,11 @@ class CreditNoteStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CreditNote:
-    """The document, and whether it still stands."""
+    """The document, whether it still stands, and what was printed of it."""
 
     document: CreditNoteIssued
     status: CreditNoteStatus = CreditNoteStatus.ISSUED
+    prints: tuple[CreditNoteStored, ...] = ()
 
 
 def fold(
@@ -43,6 +45,8 @@ def evolve(credit_note: CreditNote | None, event: CreditNoteEvent) -> CreditNote
     match credit_note, event:
         case None, CreditNoteIssued():
             return CreditNote(event)
+        case CreditNote(prints=prints), CreditNoteStored():
+            return replace(credit_note, prints=(*prints, event))
         case CreditNote(status=CreditNoteStatus.ISSUED), CreditNoteVoided():
             return replace(credit_note, status=CreditNoteStatus.VOID)
         case CreditNote(document=document), _:

@@ -227,9 +227,11 @@ def _set_metadata(command: SetMetadata, draft: Draft) -> Facts:
 
 
 def _record_document(command: RecordDocument, draft: Draft) -> Facts:
-    kept = {document.key: document for document in draft.documents}
-    same = kept.get(command.document.key) == command.document
-    return () if same else (command.document,)
+    printed = command.document
+    kept = {document.key: document for document in draft.documents}.get(printed.key)
+    # The same bytes show a later version as well, when nothing that is printed has changed.
+    same = kept is not None and kept.model_copy(update={"version": printed.version}) == printed
+    return () if same else (printed,)
 
 
 def _finalize(command: FinalizeInvoice, draft: Draft) -> Facts:

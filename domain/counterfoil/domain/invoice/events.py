@@ -28,6 +28,7 @@ from counterfoil.domain.value import (
     MinorUnits,
     PaymentId,
     RefundId,
+    Sha256,
     ShortText,
     Text,
     Value,
@@ -35,7 +36,6 @@ from counterfoil.domain.value import (
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=PRINTABLE)]
 Metadata = Annotated[Mapping[MetadataKey, ShortText], Field(max_length=50)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class CollectionMethod(StrEnum):
@@ -249,13 +249,18 @@ class InvoiceReconciled(Event):
 
 
 class DocumentStored(Event):
+    """What was printed of the invoice and kept: where, which bytes, and all that they depend on.
+    `version` is that of the invoice which it shows.
+    """
+
     stored_as = "invoice.document_stored.v1"
     key: Text
     sha256: Sha256
     size: Annotated[int, Field(ge=0)]
     options: Mapping[str, str]
-    branding: Sha256 | None = None
-    renderer: ShortText | None = None
+    branding: Sha256
+    renderer: ShortText
+    version: Annotated[int, Field(ge=1)]
 
 
 InvoiceEvent = (
