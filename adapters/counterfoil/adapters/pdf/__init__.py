@@ -1,0 +1,1 @@
+"""Engines that print: one file each, behind `PdfEngine`."""

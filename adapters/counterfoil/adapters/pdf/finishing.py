@@ -1,0 +1,96 @@
+"""What WeasyPrint 70 leaves wrong in a tagged or archival PDF, mended before it is written.
+
+Each rule is a finding of a validator. `finish` is given the PDF's objects; nothing is parsed again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pydyf
+
+_MARKED = re.compile(rb"/\S+ <</MCID (\d+)>> BDC")
+_ARTIFACT = b"/Artifact <</Type /Pagination>> BDC"
+
+
+def finish(_document: object, pdf: Any) -> None:
+    """Mend the PDF."""
+    _mark_what_repeats(pdf)
+    _drop_empty_resources(pdf)
+    _name_files_once(pdf)
+
+
+def _mark_what_repeats(pdf: Any) -> None:
+    """Headers, footers and page numbers are artifacts (ISO 32000-1, 14.8.2.2): read aloud once a
+    page they would be noise. Stock output tags them with elements that no tree reaches.
+    """
+    tree = pdf.catalog.get("StructTreeRoot")
+    if tree is None:
+        return
+    root = _object(pdf, tree)
+    reached = set(_reached(pdf, root))
+    lost: dict[str, set[int]] = {}
+    for number, element in enumerate(pdf.objects):
+        is_element = isinstance(element, dict) and element.get("Type") == "/StructElem"
+        if is_element and number not in reached:
+            lost.setdefault(element["Pg"], set()).update(
+                kid for kid in element["K"] if isinstance(kid, int)
+            )
+            # Emptied, not freed: pydyf would count the objects behind it wrongly.
+            element.clear()
+    parents = _object(pdf, root["ParentTree"])["Nums"]
+    for reference, marks in lost.items():
+        page = _object(pdf, reference)
+        stream = _object(pdf, page["Contents"])
+        stream.stream = [_as_artifact(part, marks) for part in stream.stream]
+        entries = parents[parents.index(page["StructParents"]) + 1]
+        for mark in marks:
+            entries[mark] = "null"
+
+
+def _as_artifact(part: object, marks: set[int]) -> object:
+    written = part if isinstance(part, bytes) else str(part).encode()
+    found = _MARKED.fullmatch(written)
+    return _ARTIFACT if found and int(found[1]) in marks else part
+
+
+def _reached(pdf: Any, root: Any) -> Iterator[int]:
+    waiting = list(root["K"])
+    while waiting:
+        kid = waiting.pop()
+        if isinstance(kid, bytes | str) and _number(kid) is not None:
+            number = int(_number(kid) or 0)
+            element = pdf.objects[number]
+            if isinstance(element, dict) and element.get("Type") == "/StructElem":
+                yield number
+                waiting.extend(element.get("K", ()))
+
+
+def _drop_empty_resources(pdf: Any) -> None:
+    """An empty dictionary of patterns or shadings is one more thing for a validator to doubt."""
+    for holder in pdf.objects:
+        resources = holder if isinstance(holder, dict) else getattr(holder, "extra", {})
+        for place in (resources, resources.get("Resources")):
+            if isinstance(place, dict):
+                for name in ("Pattern", "Shading", "XObject", "ExtGState"):
+                    if isinstance(place.get(name), dict) and not place[name]:
+                        del place[name]
+
+
+def _name_files_once(pdf: Any) -> None:
+    """PDF/A-3 wants every file associated (6.8); stock output associates each one twice."""
+    if "AF" in pdf.catalog:
+        pdf.catalog["AF"] = pydyf.Array(dict.fromkeys(pdf.catalog["AF"]))
+
+
+def _object(pdf: Any, reference: Any) -> Any:
+    number = _number(reference)
+    return pdf.objects[int(number)] if number is not None else reference
+
+
+def _number(reference: object) -> str | None:
+    written = reference.decode() if isinstance(reference, bytes) else str(reference)
+    found = re.fullmatch(r"(\d+) 0 R", written)
+    return found[1] if found else None
