@@ -6,12 +6,12 @@ The one file that knows every concrete class behind the ports.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from counterfoil.adapters.acting import actor
@@ -19,24 +19,40 @@ from counterfoil.adapters.audit import Audit
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.adapters.ids import IdFactory, new_id
 from counterfoil.adapters.names import of_tenant
+from counterfoil.adapters.pdf.lazy import LazyEngine
+from counterfoil.adapters.pdf.null import NullEngine
 from counterfoil.adapters.read_models.inline import Inline
 from counterfoil.adapters.read_models.sqlite import SQLiteStore
+from counterfoil.adapters.storage.null import NullStore
+from counterfoil.adapters.telemetry import ObservedEngine, ObservedStore
 from counterfoil.adapters.tenant import House, Tenant
 from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.domain.numbering import DocumentKind, Numbering
 from counterfoil.domain.party import Seller
-from counterfoil.domain.ports import Clock
+from counterfoil.domain.ports import Asset, Clock, DocumentStore, PdfEngine
 from counterfoil.domain.value import Value
 from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.invoice import Invoice, InvoiceLine
 from counterfoil.projections.keeping import Projections
 from counterfoil.projections.paging import Page, Range
+from counterfoil.projections.render.branding import Branding
 from counterfoil.projections.store import Store
 
 if TYPE_CHECKING:
     from counterfoil.adapters.event_store.postgres import PostgresLog
 
-__all__ = ["Billing", "CreditNote", "Invoice", "InvoiceLine", "Page", "Range", "Tenant", "actor"]
+__all__ = [
+    "Asset",
+    "Billing",
+    "Branding",
+    "CreditNote",
+    "Invoice",
+    "InvoiceLine",
+    "Page",
+    "Range",
+    "Tenant",
+    "actor",
+]
 
 NUMBERING: Mapping[DocumentKind, Numbering] = {
     DocumentKind.INVOICE: Numbering(format="INV-{year}-{number:04d}"),
@@ -72,6 +88,9 @@ class Billing:
         clock: Clock = utc_now,
         ids: IdFactory = new_id,
         projections: str | None = None,
+        documents: str | Path | DocumentStore | None = "documents",
+        pdf: str | PdfEngine | None = "weasyprint",
+        branding: Branding | Callable[[str], Branding] | None = None,
     ) -> Self:
         """Open a database: a path is an SQLite file, made if need be; `:memory:` keeps nothing;
         `postgresql://…` is a server, whose schema `Billing.init` made.
@@ -79,6 +98,11 @@ class Billing:
         `timezone` says on which day an invoice is issued that is finalized now. `projections`
         says how read models are kept from now on, by whoever writes: "inline", in the transaction
         that stores the facts, as a new database has it; or "async", by `billing.projections.run`.
+
+        `documents` is where prints are kept: a folder, `s3://bucket/prefix`, a store, or None.
+        `pdf` is who prints: "weasyprint" in this process, "weasyprint-pool" in processes that can
+        be killed, an engine, or None. `branding` is what documents look like, or what gives that
+        of a tenant by its name.
         """
         if projections not in {None, "inline", "async"}:
             raise Malformed("projections", 'must be "inline" or "async"')
@@ -88,6 +112,9 @@ class Billing:
             credit_note_numbering=credit_note_numbering,
         )
         zone = _zone(timezone)
+        engine, kept_in = _engine(pdf), _documents(documents)
+        if not (branding is None or isinstance(branding, Branding) or callable(branding)):
+            raise Malformed("branding", "must be a Branding, or give one for the name of a tenant")
         log = _log(_address(database))
         numbering = {
             DocumentKind.INVOICE: said.invoice_numbering,
@@ -103,7 +130,19 @@ class Billing:
         except CounterfoilError:
             log.close()
             raise
-        return cls(log, House(log, clock, ids, said.seller, numbering, zone, store), kept)
+        house = House(
+            log=log,
+            clock=clock,
+            ids=ids,
+            seller=said.seller,
+            numbering=numbering,
+            timezone=zone,
+            store=store,
+            engine=ObservedEngine(engine),
+            documents=ObservedStore(kept_in),
+            branding=branding or Branding(),
+        )
+        return cls(log, house, kept)
 
     @classmethod
     @contextmanager
@@ -129,8 +168,8 @@ class Billing:
 
     @classmethod
     def from_env(cls) -> Self:
-        """Open what COUNTERFOIL_DATABASE names, with COUNTERFOIL_TIMEZONE and
-        COUNTERFOIL_PROJECTIONS if they are set.
+        """Open what COUNTERFOIL_DATABASE names, with COUNTERFOIL_TIMEZONE, COUNTERFOIL_PROJECTIONS,
+        COUNTERFOIL_DOCUMENTS and COUNTERFOIL_PDF (either may be `none`) if they are set.
         """
         database = os.environ.get("COUNTERFOIL_DATABASE")
         if not database:
@@ -141,6 +180,8 @@ class Billing:
             database,
             timezone=os.environ.get("COUNTERFOIL_TIMEZONE", "UTC"),
             projections=os.environ.get("COUNTERFOIL_PROJECTIONS"),
+            documents=os.environ.get("COUNTERFOIL_DOCUMENTS", "documents"),
+            pdf=os.environ.get("COUNTERFOIL_PDF", "weasyprint"),
         )
 
     def tenant(self, name: str) -> Tenant:
@@ -153,7 +194,8 @@ class Billing:
         return self._log
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Give back every connection and process."""
+        self._house.engine.close()
         self._log.close()
 
     def __enter__(self) -> Self:
@@ -216,6 +258,52 @@ def _unchecked(database: str) -> SQLiteLog | PostgresLog:
             "database", "needs the extra for PostgreSQL: pip install 'counterfoil[postgres]'"
         ) from None
     return PostgresLog(database)
+
+
+def _engine(pdf: object) -> PdfEngine:
+    fonts = [place for place in os.environ.get("COUNTERFOIL_FONTS", "").split(os.pathsep) if place]
+
+    def warm() -> PdfEngine:
+        from counterfoil.adapters.pdf.weasy import WeasyPrintEngine
+
+        return WeasyPrintEngine(fonts=fonts)
+
+    def pool() -> PdfEngine:
+        from counterfoil.adapters.pdf.pool import WeasyPrintPool
+
+        return WeasyPrintPool(fonts=fonts)
+
+    match pdf:
+        case None | "none":
+            return NullEngine()
+        case "weasyprint":
+            return LazyEngine(warm)
+        case "weasyprint-pool":
+            return LazyEngine(pool)
+        case str():
+            raise Malformed("pdf", 'must be "weasyprint", "weasyprint-pool", "none" or an engine')
+        case _ if hasattr(pdf, "render"):
+            return cast("PdfEngine", pdf)
+        case _:
+            raise Malformed("pdf", 'must be "weasyprint", "weasyprint-pool", "none" or an engine')
+
+
+def _documents(place: object) -> DocumentStore:
+    match place:
+        case None | "none":
+            return NullStore()
+        case str() if place.startswith("s3://"):
+            from counterfoil.adapters.storage.s3 import S3Store
+
+            return S3Store.from_address(place)
+        case str() | Path() if str(place) and "://" not in str(place):
+            from counterfoil.adapters.storage.folder import FolderStore
+
+            return FolderStore(place)
+        case _ if hasattr(place, "put"):
+            return cast("DocumentStore", place)
+        case _:
+            raise Malformed("documents", "must be a folder, s3://bucket/prefix, a store or None")
 
 
 def _zone(name: str) -> tzinfo:

@@ -11,13 +11,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from counterfoil.billing import Billing, Invoice, actor
+from counterfoil.billing import Billing, Branding, Invoice, actor
 from counterfoil.domain import Address, CreditLine, Customer, Discount, NewLine, Seller, Tax
-from counterfoil.domain.credit_note.events import CreditNoteIssued
+from counterfoil.domain.credit_note.events import CreditNoteIssued, CreditNoteStored
 from counterfoil.domain.envelope import Recorded
-from counterfoil.domain.errors import Unavailable
+from counterfoil.domain.errors import EngineUnavailable, Unavailable
 from counterfoil.domain.invoice.events import (
     CreditApplied,
+    DocumentStored,
     InvoiceDrafted,
     InvoiceFinalized,
     InvoicePaid,
@@ -33,6 +34,22 @@ SELLER = Seller(
     name="Northwind Studio GmbH",
     address=Address(line1="Beispielstraße 12", postal_code="10115", city="Berlin", country="DE"),
     tax_id="DE123456789",
+    registration="HRB 4711, Amtsgericht Charlottenburg",
+    email="billing@northwind.example",
+    website="northwind.example",
+    bank_name="Beispielbank",
+    iban="DE02120300000000202051",
+    bic="BYLADEM1001",
+)
+BRANDING = Branding(
+    name="Northwind",
+    tagline="Design and engineering",
+    logo=b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 120 48">
+<circle cx="24" cy="24" r="22" fill="#1f4fd8"/>
+<path d="M14 33V15h4l12 12V15h4v18h-4L18 21v12z" fill="#fff"/>
+<path d="M60 35c8-14 22-18 46-18-16 4-27 9-33 18z" fill="#12b5cb"/>
+<path d="M64 39c10-8 24-10 44-8-14 1-25 4-32 8z" fill="#14213d"/>
+</svg>""",
 )
 CUSTOMER = Customer(
     id="cus_ada",
@@ -50,14 +67,34 @@ def run(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise Unavailable(f"{out} cannot be made: {error.strerror}") from error
     database = out / "counterfoil.db"
-    with Billing.open(database, seller=SELLER) as billing:
+    with Billing.open(
+        database, seller=SELLER, documents=out / "documents", branding=BRANDING
+    ) as billing:
         before = _last_position(billing)
         invoice = _live(billing)
+        printed = _print_documents(billing, invoice, out)
         facts = billing.log.since(before, limit=1000)
     if arguments.json:
         _print_json(facts)
     else:
         _print_tables(facts, invoice, database)
+        for line in printed:
+            print(line)
+
+
+def _print_documents(billing: Billing, invoice: Invoice, out: Path) -> Sequence[str]:
+    """Keep the prints; where this machine cannot print, leave a page for the browser."""
+    acme = billing.tenant("acme")
+    (note,) = acme.credit_notes.list(invoice=invoice.id)
+    try:
+        with actor("job", "printer"):
+            kept = (acme.store_invoice_pdf(invoice), acme.store_credit_note_pdf(note))
+    except EngineUnavailable as error:
+        page = out / f"{invoice.number}.html"
+        page.write_text(acme.render_invoice_html(invoice), encoding="utf-8")
+        return (f"{error}", f"{page} shows the invoice in a browser")
+    places = (out / "documents" / "acme" / one.key for one in kept)
+    return [f"{place} (sha256 {one.sha256[:16]}…)" for place, one in zip(places, kept, strict=True)]
 
 
 def _live(billing: Billing) -> Invoice:
@@ -176,6 +213,8 @@ def _says(fact: Event, currency: str) -> str:
             return f"{_money(fact.before_payment, currency)} less to pay"
         case CreditNoteIssued():
             return f"{fact.number}, {_money(fact.credit.total, currency)}: {fact.reason}"
+        case DocumentStored() | CreditNoteStored():
+            return f"a print, {fact.size:,} bytes, sha256 {fact.sha256[:16]}…"
         case InvoicePaid():
             return f"nothing is left to pay ({fact.reason})"
         case _:

@@ -13,11 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from counterfoil.adapters.cli.filters import filters as meant
 from counterfoil.adapters.cli.opening import existing
-from counterfoil.billing import Billing, Invoice, Range
-from counterfoil.domain.errors import Malformed
+from counterfoil.billing import Billing, Invoice
 from counterfoil.domain.money import Money
-from counterfoil.projections.filters import Filters
 from counterfoil.projections.invoice import AmountName
 
 # From here on a table has room for ids.
@@ -26,7 +25,7 @@ WIDE = 130
 
 def list_(arguments: argparse.Namespace) -> None:
     """Show a page of invoices, newest first."""
-    filters = _filters(arguments)
+    filters = meant(arguments)
     # What is overdue depends on where it is which day.
     zone = os.environ.get("COUNTERFOIL_TIMEZONE", "UTC")
     with Billing.open(existing(arguments.database), timezone=zone) as billing:
@@ -140,55 +139,3 @@ def _times(invoice: Invoice) -> Mapping[str, str]:
 
 def _written(when: date) -> str:
     return when.isoformat(timespec="seconds") if isinstance(when, datetime) else when.isoformat()
-
-
-def _filters(arguments: argparse.Namespace) -> Filters:
-    filters = Filters(
-        customer=arguments.customer,
-        status=arguments.status,
-        subscription=arguments.subscription,
-        currency=arguments.currency,
-        number_prefix=arguments.number_prefix,
-    )
-    if arguments.overdue:
-        filters["overdue"] = True
-    if arguments.created_from or arguments.created_before:
-        filters["created"] = Range(
-            gte=_moment("created-from", arguments.created_from),
-            lt=_moment("created-before", arguments.created_before),
-        )
-    if arguments.due_from or arguments.due_before:
-        filters["due_date"] = Range(
-            gte=_date("due-from", arguments.due_from), lt=_date("due-before", arguments.due_before)
-        )
-    if arguments.metadata:
-        filters["metadata"] = dict(_pair(said) for said in arguments.metadata)
-    return filters
-
-
-def _pair(said: str) -> tuple[str, str]:
-    name, equals, value = said.partition("=")
-    if not equals:
-        raise Malformed("metadata", "must be written KEY=VALUE")
-    return name, value
-
-
-def _date(field: str, said: str | None) -> date | None:
-    if said is None:
-        return None
-    try:
-        return date.fromisoformat(said)
-    except ValueError:
-        raise Malformed(field, "must be a day such as 2026-11-20") from None
-
-
-def _moment(field: str, said: str | None) -> datetime | None:
-    if said is None:
-        return None
-    try:
-        found = datetime.fromisoformat(said)
-    except ValueError:
-        raise Malformed(field, "must be a moment such as 2026-11-20T08:00+01:00") from None
-    if found.tzinfo is None:
-        raise Malformed(field, "must name its offset, as in 2026-11-20T08:00+01:00")
-    return found

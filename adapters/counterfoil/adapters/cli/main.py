@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterfoil.adapters.cli import audit, demo, invoice, projections
+from counterfoil.adapters.cli import audit, demo, invoice, pdf, projections
+from counterfoil.adapters.cli.filters import add_filters
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError, Malformed, Unavailable
 from counterfoil.projections.catalogue import PROJECTIONS
@@ -93,7 +94,7 @@ def _add_demo(commands: Commands) -> None:
 
 
 def _add_invoice(commands: Commands) -> None:
-    about = commands.add_parser("invoice", help="list a tenant's invoices, or show one")
+    about = commands.add_parser("invoice", help="list a tenant's invoices, show one, or print them")
     verbs = about.add_subparsers(title="commands", required=True, metavar="COMMAND")
     listed = verbs.add_parser(
         "list",
@@ -103,23 +104,7 @@ def _add_invoice(commands: Commands) -> None:
     )
     _add_database(listed)
     _add_tenant(listed)
-    for option, what in {
-        "customer": "of this customer",
-        "status": "draft, open, paid, uncollectible or void",
-        "subscription": "of this subscription",
-        "currency": "in this currency, as in EUR",
-        "number-prefix": "whose number begins so, as in INV-2026",
-        "created-from": "begun at this moment or later, as in 2026-11-20T08:00+01:00",
-        "created-before": "begun before this moment",
-        "due-from": "due on this day or later, as in 2026-12-20",
-        "due-before": "due before this day",
-    }.items():
-        metavar = option.rpartition("-")[2].upper()
-        listed.add_argument(f"--{option}", metavar=metavar, help=f"only those {what}")
-    listed.add_argument("--overdue", action="store_true", help="only those open and past due")
-    listed.add_argument(
-        "--metadata", action="append", metavar="KEY=VALUE", help="only those so marked"
-    )
+    add_filters(listed)
     listed.add_argument("--limit", type=int, default=20, metavar="N", help="1 to 100 (default: 20)")
     listed.add_argument("--starting-after", metavar="ID", help="the page behind this invoice")
     listed.add_argument("--ending-before", metavar="ID", help="the page right before this invoice")
@@ -131,6 +116,64 @@ def _add_invoice(commands: Commands) -> None:
     _add_tenant(shown)
     shown.add_argument("--json", action="store_true", help="print JSON")
     shown.set_defaults(run=invoice.show)
+    _add_pdf(verbs)
+
+
+def _add_pdf(verbs: Commands) -> None:
+    printed = verbs.add_parser(
+        "pdf",
+        help="print an invoice, or keep the prints of many",
+        description="Print one invoice, or a draft, into a file; with --store keep the print in "
+        "--documents and record its SHA-256. With --all and --store, do so for every invoice that "
+        "is meant: one that fails stops no other, and a run that was cut off is gone on with by "
+        "the same command.",
+    )
+    printed.add_argument("invoice", nargs="?", metavar="ID-OR-NUMBER", help="in_… or a number")
+    _add_database(printed)
+    _add_tenant(printed)
+    printed.add_argument(
+        "--documents",
+        default=os.environ.get("COUNTERFOIL_DOCUMENTS", "documents"),
+        metavar="PLACE",
+        help="a folder, or s3://bucket/prefix (default: COUNTERFOIL_DOCUMENTS, or %(default)s)",
+    )
+    printed.add_argument(
+        "--branding",
+        default=os.environ.get("COUNTERFOIL_BRANDING"),
+        metavar="FILE",
+        help="a TOML file with name, colour, tagline and logo (default: COUNTERFOIL_BRANDING)",
+    )
+    kept = printed.add_mutually_exclusive_group()
+    kept.add_argument("--out", metavar="FILE", help="the file to write, or - (default: NUMBER.pdf)")
+    kept.add_argument("--store", action="store_true", help="keep the print in --documents")
+    paper = printed.add_argument_group("how to print it")
+    for option, what in {
+        "locale": "the language, as in de-AT (default: the customer's, or en)",
+        "timezone": "whose days to write, as in Europe/Berlin (default: the customer's, or UTC)",
+        "size": 'A3, A4, A5, B4, B5, Letter, Legal or Ledger, or "A4 landscape" (default: A4)',
+        "paper-width": "with --paper-height, as in 100mm or 4in",
+        "paper-height": "with --paper-width",
+        "margin-top": "as in 20mm, 2cm or 0.8in",
+        "margin-right": "likewise",
+        "margin-bottom": "likewise",
+        "margin-left": "likewise",
+    }.items():
+        paper.add_argument(f"--{option}", metavar=option.rpartition("-")[2].upper(), help=what)
+    paper.add_argument("--archival", action="store_true", help="make PDF/A-3b, for the archive")
+    for edge in ("header", "footer"):
+        paper.add_argument(
+            f"--{edge}-html",
+            type=Path,
+            metavar="FILE",
+            help=f"simple HTML that runs along as the {edge} of every page",
+        )
+    many = printed.add_argument_group("many at once")
+    many.add_argument("--all", action="store_true", help="all invoices that these say:")
+    add_filters(many)
+    many.add_argument("--workers", type=int, metavar="N", help="processes that print (default: 1)")
+    many.add_argument("--again", action="store_true", help="print also what is kept as it is now")
+    printed.add_argument("--json", action="store_true", help="print JSON")
+    printed.set_defaults(run=pdf.run)
 
 
 def _add_projections(commands: Commands) -> None:

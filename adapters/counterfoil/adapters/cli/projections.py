@@ -6,35 +6,22 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from threading import Event
-from time import monotonic
 
 from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
-from rich.text import Text
 
 from counterfoil.adapters.cli.opening import existing
+from counterfoil.adapters.cli.progress import shown
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.projections import rebuild as rebuilding
 from counterfoil.projections.catalogue import PROJECTIONS
 from counterfoil.projections.follow import Followed
 from counterfoil.projections.status import Status
-
-# Between two plain lines of progress.
-QUIET_S = 5.0
 
 
 class DoNotHold(CounterfoilError):
@@ -80,7 +67,7 @@ _KEPT = {
 
 def rebuild(arguments: argparse.Namespace) -> None:
     """Make read models anew while everybody goes on reading and writing the old ones."""
-    with Billing.upkeep(existing(arguments.database)) as projections, _shown(arguments) as watch:
+    with Billing.upkeep(existing(arguments.database)) as projections, shown(arguments) as watch:
         names = _names(arguments)
         if arguments.dry_run and (arguments.resume or arguments.workers != 1):
             raise Malformed("dry-run", "stores nothing, so it goes without --resume and --workers")
@@ -104,7 +91,7 @@ def rebuild(arguments: argparse.Namespace) -> None:
 
 def verify(arguments: argparse.Namespace) -> None:
     """Compare every row with what the facts make of it."""
-    with Billing.upkeep(existing(arguments.database)) as projections, _shown(arguments) as watch:
+    with Billing.upkeep(existing(arguments.database)) as projections, shown(arguments) as watch:
         found = projections.verify(
             *_names(arguments),
             watch=lambda done, total: watch(rebuilding.Progress("verify", done, total)),
@@ -159,68 +146,3 @@ def _names(arguments: argparse.Namespace) -> list[str]:
         if name not in PROJECTIONS:
             raise Malformed("NAME", f"there is no {name}, but {', '.join(PROJECTIONS)}")
     return names
-
-
-@contextmanager
-def _shown(arguments: argparse.Namespace) -> Iterator[rebuilding.Watch]:
-    """Progress as a bar on a terminal, plain lines elsewhere, JSON where that is asked for."""
-    if arguments.json:
-        yield _spaced(lambda progress, _: print(json.dumps(asdict(progress)), flush=True))
-    elif sys.stderr.isatty():
-        with _bar() as watch:
-            yield watch
-    else:
-        yield _spaced(_say)
-
-
-def _say(progress: rebuilding.Progress, rate: float) -> None:
-    speed = f" ({rate:,.0f}/s)" if rate else ""
-    print(
-        f"{progress.phase}: {progress.done:,} of {progress.total:,} facts{speed}",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
-def _spaced(say: Callable[[rebuilding.Progress, float], None]) -> rebuilding.Watch:
-    """Say something when a phase begins, and every few seconds."""
-    phase, began, first, said = "", 0.0, 0, 0.0
-
-    def watch(progress: rebuilding.Progress) -> None:
-        nonlocal phase, began, first, said
-        now = monotonic()
-        if progress.phase != phase:
-            phase, began, first, said = progress.phase, now, progress.done, 0.0
-        if now - said >= QUIET_S:
-            said = now
-            say(progress, (progress.done - first) / (now - began) if now > began else 0)
-
-    return watch
-
-
-class _Rate(TextColumn):
-    """How many facts a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
-
-
-@contextmanager
-def _bar() -> Iterator[rebuilding.Watch]:
-    columns = (
-        TextColumn("{task.description:>9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(""),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks = {}
-
-        def watch(progress: rebuilding.Progress) -> None:
-            if progress.phase not in tasks:
-                tasks[progress.phase] = bar.add_task(progress.phase, total=progress.total)
-            task = tasks[progress.phase]
-            bar.update(task, completed=progress.done, total=progress.total)
-
-        yield watch

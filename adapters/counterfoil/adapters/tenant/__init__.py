@@ -4,6 +4,7 @@ Every method builds one command, has it decided on the streams it concerns, and 
 model after it. What is read stands under the name of its read model: `acme.invoices.list()`.
 """
 
+from counterfoil.adapters.tenant.bulk import Bulk
 from counterfoil.adapters.tenant.credit_notes import CreditNotes
 from counterfoil.adapters.tenant.documents import Documents
 from counterfoil.adapters.tenant.drafts import Drafts
@@ -20,7 +21,7 @@ from counterfoil.projections.series import Series
 __all__ = ["House", "Tenant"]
 
 
-class Tenant(Drafts, Documents, Payments, CreditNotes):
+class Tenant(Drafts, Documents, Payments, CreditNotes, Bulk):
     """The invoices and credit notes of one tenant; nothing crosses to another's."""
 
     def __init__(self, house: House, name: str) -> None:

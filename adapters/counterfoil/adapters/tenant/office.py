@@ -20,7 +20,15 @@ from counterfoil.domain.invoice.events import InvoiceEvent
 from counterfoil.domain.money import Money
 from counterfoil.domain.numbering import DocumentKind, Numbering
 from counterfoil.domain.party import Seller
-from counterfoil.domain.ports import Append, Clock, EventLog, Stream, Transaction
+from counterfoil.domain.ports import (
+    Append,
+    Clock,
+    DocumentStore,
+    EventLog,
+    PdfEngine,
+    Stream,
+    Transaction,
+)
 from counterfoil.domain.series import decisions as series_decisions
 from counterfoil.domain.series import state as series_state
 from counterfoil.domain.series.events import NumberAssigned, SeriesEvent
@@ -28,6 +36,7 @@ from counterfoil.domain.value import Value
 from counterfoil.projections.credit_note import CreditNote, view_credit_note
 from counterfoil.projections.invoice import Invoice, view_invoice
 from counterfoil.projections.keeping import Projections
+from counterfoil.projections.render.branding import Branding
 from counterfoil.projections.store import Store
 
 # What money may be given as: an int is minor units, text and Decimal are whole units.
@@ -47,6 +56,9 @@ class House:
     numbering: Mapping[DocumentKind, Numbering]
     timezone: tzinfo
     store: Store
+    engine: PdfEngine
+    documents: DocumentStore
+    branding: Branding | Callable[[str], Branding]
 
 
 class Office:
