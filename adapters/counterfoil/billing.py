@@ -24,7 +24,7 @@ from counterfoil.adapters.pdf.null import NullEngine
 from counterfoil.adapters.read_models.inline import Inline
 from counterfoil.adapters.read_models.sqlite import SQLiteStore
 from counterfoil.adapters.storage.null import NullStore
-from counterfoil.adapters.telemetry import ObservedEngine, ObservedStore
+from counterfoil.adapters.telemetry import ObservedStore
 from counterfoil.adapters.tenant import House, Tenant
 from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.domain.numbering import DocumentKind, Numbering
@@ -138,7 +138,7 @@ class Billing:
             numbering=numbering,
             timezone=zone,
             store=store,
-            engine=ObservedEngine(engine),
+            engine=engine,
             documents=ObservedStore(kept_in),
             branding=branding or Branding(),
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from counterfoil.domain.ports import DocumentStore, Label, PdfEngine, Sheet
+from counterfoil.domain.ports import DocumentStore, Label
 
 if TYPE_CHECKING:
     from counterfoil.projections.render.sheet import Fallback
@@ -43,14 +43,20 @@ _COUNTERS = (
 
 
 @contextmanager
-def span(name: str, counter: str, attributes: Attributes) -> Iterator[None]:
-    """Tell how long something took and whether it worked; an error is told by its kind alone."""
+def span(name: str, counter: str, attributes: Attributes, **only_seen: str | int) -> Iterator[None]:
+    """Tell how long something took and whether it worked; an error is told by its kind alone.
+
+    What has many values is seen on the span alone: a counter would have a series for each.
+    """
     outcome = "ok"
     if _TRACER is None:
         yield
         return
     with _TRACER.start_as_current_span(
-        name, attributes=attributes, record_exception=False, set_status_on_exception=False
+        name,
+        attributes={**attributes, **only_seen},
+        record_exception=False,
+        set_status_on_exception=False,
     ) as current:
         try:
             yield
@@ -77,26 +83,6 @@ def tell(fallback: Fallback) -> None:
         _COUNTERS["counterfoil.documents.fallbacks"].add(1, {"of": fallback.of})
 
 
-class ObservedEngine:
-    """An engine that tells of every print."""
-
-    def __init__(self, engine: PdfEngine) -> None:
-        self._engine = engine
-        self._name = type(engine).__name__
-
-    @property
-    def fingerprint(self) -> str:
-        return self._engine.fingerprint
-
-    def render(self, sheet: Sheet) -> bytes:
-        attributes: Attributes = {"engine": self._name, "archival": sheet.archival}
-        with span("counterfoil.pdf.render", "counterfoil.documents.rendered", attributes):
-            return self._engine.render(sheet)
-
-    def close(self) -> None:
-        self._engine.close()
-
-
 class ObservedStore:
     """A store that tells of all that is put, got and deleted."""
 
@@ -109,8 +95,11 @@ class ObservedStore:
         return self._store.persists
 
     def put(self, key: str, content: bytes, label: Label) -> None:
-        attributes: Attributes = {"store": self._name, "bytes": len(content)}
-        with span("counterfoil.documents.put", "counterfoil.documents.stored", attributes):
+        attributes: Attributes = {"store": self._name}
+        size = len(content)
+        with span(
+            "counterfoil.documents.put", "counterfoil.documents.stored", attributes, bytes=size
+        ):
             self._store.put(key, content, label)
 
     def get(self, key: str) -> bytes:

@@ -11,13 +11,17 @@ from typing import Any
 
 import pydyf
 
-_MARKED = re.compile(rb"/\S+ <</MCID (\d+)>> BDC")
-_ARTIFACT = b"/Artifact <</Type /Pagination>> BDC"
+_ARTIFACT = {"Type": "/Pagination"}
+# What a page announces once. WeasyPrint tags the box around a table as a table too, and a block
+# inside a heading as a heading.
+_ONCE = {"/Table": ("/Div", "/Table"), "/H1": ("/H1", "/Span")}
 
 
 def finish(_document: object, pdf: Any) -> None:
     """Mend the PDF."""
     _mark_what_repeats(pdf)
+    _announce_once(pdf)
+    _list_ids(pdf)
     _drop_empty_resources(pdf)
     _name_files_once(pdf)
 
@@ -44,16 +48,17 @@ def _mark_what_repeats(pdf: Any) -> None:
     for reference, marks in lost.items():
         page = _object(pdf, reference)
         stream = _object(pdf, page["Contents"])
-        stream.stream = [_as_artifact(part, marks) for part in stream.stream]
+        _as_artifacts(stream.stream, marks)
         entries = parents[parents.index(page["StructParents"]) + 1]
         for mark in marks:
             entries[mark] = "null"
 
 
-def _as_artifact(part: object, marks: set[int]) -> object:
-    written = part if isinstance(part, bytes) else str(part).encode()
-    found = _MARKED.fullmatch(written)
-    return _ARTIFACT if found and int(found[1]) in marks else part
+def _as_artifacts(parts: list[Any], marks: set[int]) -> None:
+    """Let marks begin an artifact: pydyf writes each as a tag, its properties, and BDC."""
+    for place, properties in enumerate(parts):
+        if isinstance(properties, dict) and properties.get("MCID") in marks:
+            parts[place - 1 : place + 1] = ["/Artifact", pydyf.Dictionary(_ARTIFACT)]
 
 
 def _reached(pdf: Any, root: Any) -> Iterator[int]:
@@ -66,6 +71,38 @@ def _reached(pdf: Any, root: Any) -> Iterator[int]:
             if isinstance(element, dict) and element.get("Type") == "/StructElem":
                 yield number
                 waiting.extend(element.get("K", ()))
+
+
+def _announce_once(pdf: Any) -> None:
+    for element in _elements(pdf):
+        outer, inner = _ONCE.get(element["S"], (None, None))
+        for kid in element["K"] if outer else ():
+            below = _object(pdf, kid)
+            if isinstance(below, dict) and below.get("S") == element["S"]:
+                element["S"], below["S"] = outer, inner
+                break
+
+
+def _list_ids(pdf: Any) -> None:
+    """Elements with ids are found by a tree of them (ISO 32000-1, table 322)."""
+    found = sorted((element["ID"].data, element) for element in _elements(pdf) if "ID" in element)
+    if not found:
+        return
+    names = pydyf.Array()
+    for _, element in found:
+        names.extend((element["ID"], element.reference))
+    limits = pydyf.Array((found[0][1]["ID"], found[-1][1]["ID"]))
+    leaf = pydyf.Dictionary({"Limits": limits, "Names": names})
+    pdf.add_object(leaf)
+    _object(pdf, pdf.catalog["StructTreeRoot"])["IDTree"] = pydyf.Dictionary(
+        {"Kids": pydyf.Array((leaf.reference,))}
+    )
+
+
+def _elements(pdf: Any) -> list[Any]:
+    return [
+        one for one in pdf.objects if isinstance(one, dict) and one.get("Type") == "/StructElem"
+    ]
 
 
 def _drop_empty_resources(pdf: Any) -> None:

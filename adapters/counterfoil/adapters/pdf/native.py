@@ -9,8 +9,8 @@ import ctypes
 import hashlib
 import sys
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -85,7 +85,8 @@ def font_configuration(fonts: Sequence[Path]) -> Any:
             self._folder = None
             self.strut_layouts: dict[object, object] = {}
             self.font_features: dict[object, object] = {}
-            self._config = weasy.ffi.cast("FcConfig *", create())
+            self.address = create()
+            self._config = weasy.ffi.cast("FcConfig *", self.address)
             for path in fonts:
                 name = str(path).encode(sys.getfilesystemencoding())
                 if not weasy.fontconfig.FcConfigAppFontAddFile(self._config, name):
@@ -102,6 +103,22 @@ def font_configuration(fonts: Sequence[Path]) -> Any:
     return Bundled()
 
 
+@contextmanager
+def only_these_fonts(configuration: Any) -> Iterator[None]:
+    """Let fontconfig go by this configuration alone: Pango asks the process's own for rules, which
+    the machine's owner may have set, and those change which font is taken.
+    """
+    library = _required(_FONTCONFIG)
+    library.FcConfigReference.restype = ctypes.c_void_p
+    before = ctypes.c_void_p(library.FcConfigReference(None))
+    library.FcConfigSetCurrent(ctypes.c_void_p(configuration.address))
+    try:
+        yield
+    finally:
+        library.FcConfigSetCurrent(before)
+        library.FcConfigDestroy(before)
+
+
 def fingerprint(fonts: Sequence[Path]) -> str:
     """All that a print depends on besides its sheet, in words."""
     digest = hashlib.sha256()
@@ -109,7 +126,8 @@ def fingerprint(fonts: Sequence[Path]) -> str:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return (
         f"weasyprint {version('weasyprint')}, pydyf {version('pydyf')}, "
-        f"pango {_pango()}, harfbuzz {_harfbuzz()}, zlib {zlib.ZLIB_RUNTIME_VERSION}, "
+        f"pango {_pango()}, harfbuzz {_harfbuzz()}, "
+        f"fontconfig {_required(_FONTCONFIG).FcGetVersion()}, zlib {zlib.ZLIB_RUNTIME_VERSION}, "
         f"fonts {digest.hexdigest()[:16]}"
     )
 

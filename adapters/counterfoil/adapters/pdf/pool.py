@@ -56,7 +56,7 @@ class WeasyPrintPool:
         """Have a worker print the sheet, and wait for it."""
         from pebble import ProcessExpired
 
-        self._coverage.tell_missing(sheet.html)
+        self._coverage.hold(sheet)
         printing = self._started().schedule(_render, args=[sheet], timeout=self._limits.seconds)
         try:
             printed: bytes = printing.result()

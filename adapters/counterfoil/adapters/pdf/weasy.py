@@ -23,6 +23,7 @@ from counterfoil.adapters.pdf.native import (
     fingerprint,
     font_configuration,
     font_files,
+    only_these_fonts,
     require_libraries,
 )
 from counterfoil.domain.errors import RenderFailed
@@ -82,8 +83,8 @@ class WeasyPrintEngine:
     def render(self, sheet: Sheet) -> bytes:
         """Print the sheet."""
         tree = _parse(sheet.html, self._limits)
-        self._coverage.tell_missing(sheet.html)
-        with self._lock, _no_collector():
+        self._coverage.hold(sheet)
+        with self._lock, only_these_fonts(self._configuration), _no_collector():
             try:
                 return self._print(sheet, tree)
             except RenderFailed:
@@ -103,8 +104,8 @@ class WeasyPrintEngine:
         from counterfoil.adapters.pdf.closed import ClosedFetcher, Refused
         from counterfoil.adapters.pdf.finishing import finish
 
-        assets = {f"asset:{one.name}": one for one in (*sheet.images, *sheet.attachments)}
-        fetcher = ClosedFetcher(assets)
+        files = {f"file:{place}": one for place, one in enumerate(sheet.attachments)}
+        fetcher = ClosedFetcher({f"asset:{one.name}": one for one in sheet.images} | files)
         html = _html(tree, fetcher, self._style(_ELEMENTS))
         written_at = sheet.written_at or datetime.fromtimestamp(0, UTC)
         try:
@@ -126,14 +127,14 @@ class WeasyPrintEngine:
                 pdf_identifier=hashlib.sha256(sheet.html.encode()).digest()[:16],
                 attachments=[
                     Attachment(
-                        url=f"asset:{one.name}",
+                        url=place,
                         url_fetcher=fetcher,
                         name=one.name,
                         created=written_at,
                         modified=written_at,
                         relationship="Data" if "xml" in one.media_type else "Supplement",
                     )
-                    for one in sheet.attachments
+                    for place, one in files.items()
                 ],
             )
         except Refused as error:

@@ -236,9 +236,16 @@ class Prints(Office):
         return branding if isinstance(branding, Branding) else branding(self._name)
 
     def _print(self, job: _Job) -> bytes:
-        for fallback in job.fallbacks:
-            telemetry.tell(fallback)
-        return self._house.engine.render(job.sheet)
+        engine = self._house.engine
+        made_by = engine.fingerprint.split(",")[0]
+        with telemetry.span(
+            "counterfoil.pdf.render",
+            "counterfoil.documents.rendered",
+            {"engine": made_by, "archival": job.options.archival, "size": job.options.paper_name},
+        ):
+            for fallback in job.fallbacks:
+                telemetry.tell(fallback)
+            return engine.render(job.sheet)
 
     # --- what is kept ---------------------------------------------------------------------
 

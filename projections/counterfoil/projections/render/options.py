@@ -135,6 +135,11 @@ class Print(Value):
         return (height, width) if landscape else (width, height)
 
     @property
+    def paper_name(self) -> str:
+        """What the paper is called."""
+        return self.size if self.paper_width is None else "custom"
+
+    @property
     def margins(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
         """Top, right, bottom, left in millimetres; what runs along an edge gets room."""
         usual = dict(MARGINS_MM)
