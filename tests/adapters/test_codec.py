@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
+from hypothesis import given
 
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.event_store.upcasters import JsonObject, Upcaster
 from counterfoil.domain.errors import CorruptHistory
-from counterfoil.domain.value import Event, Text
+from counterfoil.domain.value import Event, Text, UnitPrice
 from golden_facts import FACTS
+from histories import History, histories
 
 
 class ParcelWeighed(Event):
@@ -17,6 +21,14 @@ class ParcelWeighed(Event):
     stored_as = "parcel.weighed.v3"
     grams: int
     by: Text
+
+
+class ParcelPriced(Event):
+    """A fact for this test, with what JSON can write in more ways than one."""
+
+    stored_as = "parcel.priced.v1"
+    each: UnitPrice
+    note: str
 
 
 def _in_grams(body: JsonObject) -> JsonObject:
@@ -97,3 +109,16 @@ def test_a_fact_survives_the_way_to_bytes_and_back(fact: Event) -> None:
     decoded = codec.decode(fact.stored_as, codec.encode(fact), stream="s", position=1)
     assert decoded == fact
     assert codec.encode(decoded) == codec.encode(fact)
+
+
+@given(histories())
+def test_a_fact_is_written_as_pydantic_writes_it(history: History) -> None:
+    for fact in (*history, *FACTS):
+        assert Codec().encode(fact) == fact.model_dump_json().encode()
+
+
+@pytest.mark.parametrize("tiny", ["0.0000001", "0.000000000001", "0.0000000"])
+def test_a_tiny_decimal_is_written_out(tiny: str) -> None:
+    priced = ParcelPriced(each=Decimal(tiny), note='IDE-\u2028\x1f\x7f"é😀')
+    assert f'"each":"{tiny}"'.encode() in PARCELS.encode(priced)
+    assert PARCELS.encode(priced) == priced.model_dump_json().encode()

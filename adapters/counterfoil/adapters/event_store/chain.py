@@ -26,10 +26,10 @@ class Links:
     def __init__(self, row: NewRow | Row) -> None:
         """Take what is shared from any of the rows."""
         self._recorded_at = row.recorded_at
-        self._stream = _text(row.tenant) + _text(row.stream)
+        self._stream = text(row.tenant) + text(row.stream)
         self._origin = (
-            _text(row.actor_type)
-            + _text(row.actor_id)
+            text(row.actor_type)
+            + text(row.actor_id)
             + _written(row.command_id)
             + _written(row.causation_id)
             + _written(row.correlation_id)
@@ -41,7 +41,7 @@ class Links:
             previous
             + _NUMBERS.pack(version, self._recorded_at)
             + self._stream
-            + _text(type_name)
+            + text(type_name)
             + self._origin
             + _LENGTH.pack(len(body))
             + body
@@ -64,4 +64,4 @@ def _written(value: str | None) -> bytes:
 
 
 # Not for the ids of commands: they are new each time, and would drive out what comes again.
-_text = lru_cache(maxsize=4096)(_written)
+text = lru_cache(maxsize=4096)(_written)

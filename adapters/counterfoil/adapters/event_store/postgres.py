@@ -28,6 +28,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import PoolTimeout
 
+from counterfoil.adapters.event_store.arrays import ADAPTERS, columns
 from counterfoil.adapters.event_store.chain import GENESIS
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.event_store.recorder import FactsRecorder
@@ -279,7 +280,7 @@ class PostgresTransaction:
             origin.command_id,
             origin.causation_id,
             origin.correlation_id,
-            *_columns(rows),
+            *columns(rows),
             *said,
             generation,
             self._early,
@@ -335,7 +336,7 @@ class PostgresTransaction:
                 first.command_id,
                 first.causation_id,
                 first.correlation_id,
-                *_columns(rows),
+                *columns(rows),
             ),
         )
 
@@ -375,19 +376,6 @@ class PostgresTransaction:
         return Stream(stream, facts, version, head)
 
 
-def _columns(
-    rows: Sequence[NewRow],
-) -> tuple[list[str], list[int], list[str], list[bytes], list[bytes]]:
-    """What differs from row to row of one append, column by column."""
-    return (
-        [row.stream for row in rows],
-        [row.version for row in rows],
-        [row.type for row in rows],
-        [row.body for row in rows],
-        [row.hash for row in rows],
-    )
-
-
 class _Datastore(PostgresDatastore):
     """The library's pool, with everything that a connection string may say."""
 
@@ -409,7 +397,12 @@ class _Datastore(PostgresDatastore):
         options = f"-c lock_timeout={_WAIT_S}s {said.get('options') or ''}"  # theirs win over ours
         # But not here: whoever waits for a lock must then see what was done under it.
         options += r" -c default_transaction_isolation=read\ committed"
-        self.pool.kwargs = {"row_factory": dict_row, "options": options}
+        self.pool.kwargs = {
+            "row_factory": dict_row,
+            "options": options,
+            "context": ADAPTERS,
+            "client_encoding": "utf8",  # texts in arrays are sent as they are hashed
+        }
 
 
 @contextmanager
