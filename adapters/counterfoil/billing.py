@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from counterfoil.adapters.acting import actor
 from counterfoil.adapters.audit import Audit
+from counterfoil.adapters.branding_file import read_branding
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.adapters.ids import IdFactory, new_id
 from counterfoil.adapters.names import of_tenant
@@ -113,7 +114,8 @@ class Billing:
         )
         zone = _zone(timezone)
         engine, kept_in = _engine(pdf), _documents(documents)
-        if not (branding is None or isinstance(branding, Branding) or callable(branding)):
+        is_one = branding is None or isinstance(branding, Branding)
+        if not is_one and (isinstance(branding, type) or not callable(branding)):
             raise Malformed("branding", "must be a Branding, or give one for the name of a tenant")
         log = _log(_address(database))
         numbering = {
@@ -169,9 +171,12 @@ class Billing:
     @classmethod
     def from_env(cls) -> Self:
         """Open what COUNTERFOIL_DATABASE names, with COUNTERFOIL_TIMEZONE, COUNTERFOIL_PROJECTIONS,
-        COUNTERFOIL_DOCUMENTS and COUNTERFOIL_PDF (either may be `none`) if they are set.
+        COUNTERFOIL_DOCUMENTS and COUNTERFOIL_PDF (either may be `none`), and the file
+        COUNTERFOIL_BRANDING, if they are set.
         """
-        database = os.environ.get("COUNTERFOIL_DATABASE")
+        database, look = (
+            os.environ.get(f"COUNTERFOIL_{name}") for name in ("DATABASE", "BRANDING")
+        )
         if not database:
             raise Malformed(
                 "COUNTERFOIL_DATABASE", "is not set: name an SQLite file or a postgresql:// address"
@@ -182,6 +187,7 @@ class Billing:
             projections=os.environ.get("COUNTERFOIL_PROJECTIONS"),
             documents=os.environ.get("COUNTERFOIL_DOCUMENTS", "documents"),
             pdf=os.environ.get("COUNTERFOIL_PDF", "weasyprint"),
+            branding=read_branding(Path(look)) if look else None,
         )
 
     def tenant(self, name: str) -> Tenant:
@@ -282,7 +288,7 @@ def _engine(pdf: object) -> PdfEngine:
             return LazyEngine(pool)
         case str():
             raise Malformed("pdf", 'must be "weasyprint", "weasyprint-pool", "none" or an engine')
-        case _ if hasattr(pdf, "render"):
+        case _ if _has(pdf, "fingerprint", "render", "close"):
             return cast("PdfEngine", pdf)
         case _:
             raise Malformed("pdf", 'must be "weasyprint", "weasyprint-pool", "none" or an engine')
@@ -300,10 +306,15 @@ def _documents(place: object) -> DocumentStore:
             from counterfoil.adapters.storage.folder import FolderStore
 
             return FolderStore(place)
-        case _ if hasattr(place, "put"):
+        case _ if _has(place, "persists", "put", "get", "delete", "link"):
             return cast("DocumentStore", place)
         case _:
             raise Malformed("documents", "must be a folder, s3://bucket/prefix, a store or None")
+
+
+def _has(given: object, *names: str) -> bool:
+    """Whether it is a thing, not a class, that can do all this."""
+    return not isinstance(given, type) and set(names) <= set(dir(given))
 
 
 def _zone(name: str) -> tzinfo:

@@ -29,4 +29,6 @@ def read_branding(path: Path) -> Branding:
             said["logo"] = (path.parent / logo).read_bytes()
         except OSError as error:
             raise Malformed("logo", f"{logo} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise Malformed("logo", "names no file") from error
     return Branding(**said)

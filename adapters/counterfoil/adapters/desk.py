@@ -119,6 +119,13 @@ class Desk:
                 raise Unavailable(f"it is stored, but not shown yet: {error}") from error
         return answer
 
+    def known(self, request: Request) -> Answer | None:
+        """The first answer, if this request was obeyed before; for those that do much to obey."""
+        if request.command_id is None:
+            return None
+        with self._log.transaction(self._tenant) as transaction:
+            return self._first_answer(transaction, request)
+
     def _patiently(self, request: Request, decide: Callable[[Transaction], Decided]) -> Answer:
         for attempt in range(1, ATTEMPTS_MAX):
             try:

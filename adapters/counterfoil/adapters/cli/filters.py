@@ -36,7 +36,7 @@ def add_filters(parser: argparse._ActionsContainer) -> None:
 def chosen(arguments: argparse.Namespace) -> bool:
     """Whether anything was said of which invoices are meant."""
     names = (*(option.replace("-", "_") for option in _FILTERS), "overdue", "metadata")
-    return any(getattr(arguments, name) for name in names)
+    return any(getattr(arguments, name) not in (None, False) for name in names)
 
 
 def filters(arguments: argparse.Namespace) -> Filters:
@@ -50,12 +50,12 @@ def filters(arguments: argparse.Namespace) -> Filters:
     )
     if arguments.overdue:
         meant["overdue"] = True
-    if arguments.created_from or arguments.created_before:
+    if arguments.created_from is not None or arguments.created_before is not None:
         meant["created"] = Range(
             gte=_moment("created-from", arguments.created_from),
             lt=_moment("created-before", arguments.created_before),
         )
-    if arguments.due_from or arguments.due_before:
+    if arguments.due_from is not None or arguments.due_before is not None:
         meant["due_date"] = Range(
             gte=_date("due-from", arguments.due_from), lt=_date("due-before", arguments.due_before)
         )

@@ -18,7 +18,12 @@ from counterfoil.adapters.pdf.pool import WeasyPrintPool
 from counterfoil.adapters.tenant import Tenant
 from counterfoil.adapters.tenant.bulk import Kept
 from counterfoil.billing import Billing, Branding, Invoice
-from counterfoil.domain.errors import CounterfoilError, Malformed, Unavailable
+from counterfoil.domain.errors import (
+    CounterfoilError,
+    Malformed,
+    StorageNotConfigured,
+    Unavailable,
+)
 from counterfoil.projections.rebuild import Progress
 from counterfoil.projections.render.options import Options
 
@@ -54,8 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _one(arguments: argparse.Namespace) -> None:
     if chosen(arguments) or arguments.workers is not None:
         raise Malformed("ID-OR-NUMBER", "filters and --workers go with --all")
-    if arguments.store and arguments.out:
-        raise Malformed("--out", "goes without --store, which keeps the print in --documents")
+    if arguments.again:
+        raise Malformed("--again", "goes with --all")
     with _billing(arguments, pool=None) as billing:
         acme = billing.tenant(arguments.tenant)
         invoice = _found(acme, arguments.invoice)
@@ -125,6 +130,8 @@ def _report(done: Sequence[Kept], *, json_: bool) -> None:
 def _billing(arguments: argparse.Namespace, *, pool: int | None) -> Billing:
     fonts = [place for place in os.environ.get("COUNTERFOIL_FONTS", "").split(os.pathsep) if place]
     branding = read_branding(Path(arguments.branding)) if arguments.branding else Branding()
+    if arguments.store and arguments.documents == "none":
+        raise StorageNotConfigured("--store keeps prints, and --documents none keeps nothing")
     return Billing.open(
         existing(arguments.database),
         documents=arguments.documents,

@@ -5,18 +5,35 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Unpack, cast
 
 from counterfoil.adapters.tenant.office import made
 from counterfoil.adapters.tenant.prints import Prints, StoredDocument
 from counterfoil.domain.errors import CounterfoilError, Malformed
-from counterfoil.domain.invoice.events import DocumentStored
+from counterfoil.domain.invoice.events import (
+    DocumentStored,
+    InvoiceSent,
+    MetadataSet,
+    PaymentActionRequired,
+    PaymentAttempted,
+    PaymentFailed,
+)
 from counterfoil.projections.filters import Filters
 from counterfoil.projections.invoice import Invoice
 from counterfoil.projections.render.options import Options, Print
 
 WORKERS_MAX = 64
+# Facts that leave a print as it is.
+UNPRINTED = (
+    DocumentStored,
+    InvoiceSent,
+    MetadataSet,
+    PaymentActionRequired,
+    PaymentAttempted,
+    PaymentFailed,
+)
 
 
 class PrintFilters(Options, Filters):
@@ -39,7 +56,7 @@ class Bulk(Prints):
     def store_invoice_pdfs(
         self, *, workers: int = 1, again: bool = False, **wanted: Unpack[PrintFilters]
     ) -> Iterator[Kept]:
-        """Print and keep all invoices that meet the filters, so many at once, oldest not first.
+        """Print and keep all invoices that meet the filters, so many at once.
 
         What is kept already as it is now is left alone, unless `again`: a run that was cut off is
         gone on with by starting it once more. Open with `pdf="weasyprint-pool"` to print on more
@@ -62,7 +79,9 @@ class Bulk(Prints):
             waiting: deque[Future[Kept]] = deque()
             try:
                 for invoice in invoices:
-                    waiting.append(threads.submit(self._one, invoice, options, again=again))
+                    # A thread acts for whoever asked, with their cause and their trace.
+                    mine = copy_context().run
+                    waiting.append(threads.submit(mine, self._one, invoice, options, again))
                     if len(waiting) > 2 * workers:
                         yield waiting.popleft().result()
                 while waiting:
@@ -71,7 +90,7 @@ class Bulk(Prints):
                 for future in waiting:
                     future.cancel()
 
-    def _one(self, invoice: Invoice, options: Options, *, again: bool) -> Kept:
+    def _one(self, invoice: Invoice, options: Options, again: bool) -> Kept:  # noqa: FBT001
         try:
             if not again and self._is_kept(invoice.id, options):
                 return Kept(invoice.id, invoice.number)
@@ -81,10 +100,10 @@ class Bulk(Prints):
         return Kept(invoice.id, invoice.number, stored)
 
     def _is_kept(self, invoice: str, options: Options) -> bool:
-        """Whether the invoice was printed so since anything but prints happened to it."""
+        """Whether the invoice was printed so since anything happened to it that paper shows."""
         recorded = self._house.log.read(self._name, invoice)
         changed = max(
-            one.envelope.version for one in recorded if not isinstance(one.fact, DocumentStored)
+            one.envelope.version for one in recorded if not isinstance(one.fact, UNPRINTED)
         )
         said, branding = made(Print, **options).said, self._branding().digest
         return any(

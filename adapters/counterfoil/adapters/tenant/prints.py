@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar, Unpack, cast
-from urllib.parse import quote
 
 from counterfoil.adapters import telemetry
-from counterfoil.adapters.desk import Call, Decided, Request, expect
+from counterfoil.adapters.desk import Call, Decided, Request, VersionDiffers, expect
 from counterfoil.adapters.names import CREDIT_NOTE, INVOICE, of_kind
 from counterfoil.adapters.tenant.office import (
     Office,
@@ -19,17 +18,18 @@ from counterfoil.adapters.tenant.office import (
     made,
 )
 from counterfoil.domain.credit_note import decisions as credit_notes
-from counterfoil.domain.credit_note.events import CreditNoteStored
+from counterfoil.domain.credit_note.events import CreditNoteIssued, CreditNoteStored
 from counterfoil.domain.errors import (
     Conflict,
     EngineUnavailable,
     IntegrityFailed,
+    Malformed,
     NotFound,
     ObjectNotFound,
     StorageNotConfigured,
 )
 from counterfoil.domain.invoice import commands, decisions
-from counterfoil.domain.invoice.events import DocumentStored
+from counterfoil.domain.invoice.events import DocumentStored, InvoiceFinalized
 from counterfoil.domain.ports import Append, Label, Sheet, Transaction
 from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.credit_notes import CreditNotes
@@ -42,9 +42,8 @@ if TYPE_CHECKING:
     from counterfoil.projections.render.sheet import Fallback
 
 LINK_S = 3600
-LINK_MAX_S = 7 * 24 * 3600  # the longest that S3 signs for
-# A file system takes 255 bytes for a name; options and digest come behind it.
-NAME_MAX = 150
+# A store takes words of 200 signs; options and digest come behind this.
+NAME_MAX = 100
 PDF = "application/pdf"
 
 Fact = TypeVar("Fact", DocumentStored, CreditNoteStored)
@@ -74,14 +73,13 @@ class _Job:
     sheet: Sheet
     options: Print
     branding: str
+    renderer: str
     label: Label
     fallbacks: tuple[Fallback, ...]
 
     def key(self, folder: str, digest: str = "") -> str:
-        name = quote(self.document, safe="_")
-        if len(name) > NAME_MAX:
-            name = hashlib.sha256(self.document.encode()).hexdigest()
-        parts = [name, "draft" if self.draft else "", *self.options.key, digest[:16]]
+        draft = "draft" if self.draft else ""
+        parts = [_word(self.document), draft, *self.options.key, digest[:16]]
         return f"{folder}/{'.'.join(part for part in parts if part)}.pdf"
 
 
@@ -93,22 +91,23 @@ class Prints(Office):
 
     def render_invoice_pdf(self, invoice: Invoice | str, **options: Unpack[Options]) -> bytes:
         """The invoice as it is now, or the draft, as PDF; nothing is kept."""
-        self._hold_engine()
-        return self._print(self._invoice_job(invoice, options))
+        renderer = self._hold_engine()
+        return self._print(self._invoice_job(_name(INVOICE, invoice), options, renderer))
 
     def render_credit_note_pdf(
         self, credit_note: CreditNote | str, **options: Unpack[Options]
     ) -> bytes:
         """The credit note as it is now, as PDF; nothing is kept."""
-        self._hold_engine()
-        return self._print(self._credit_note_job(credit_note, options))
+        renderer = self._hold_engine()
+        job = self._credit_note_job(_name(CREDIT_NOTE, credit_note), options, renderer)
+        return self._print(job)
 
     def render_invoice_html(self, invoice: Invoice | str, **options: Unpack[Options]) -> str:
         """The same for a screen: one HTML file that refers to nothing outside itself."""
         self._hold_extra()
         from counterfoil.projections.render.sheet import as_page
 
-        return as_page(self._invoice_job(invoice, options).sheet)
+        return as_page(self._invoice_job(_name(INVOICE, invoice), options, "").sheet)
 
     def store_invoice_pdf(
         self, invoice: Invoice | str, **call: Unpack[PrintCall]
@@ -118,35 +117,41 @@ class Prints(Office):
         A key is written once. When it holds an earlier state of the invoice, the new print goes
         beside it, under a key that names its digest.
         """
-        renderer = self._hold_engine()
-        job = self._invoice_job(invoice, _options(call))
-        stored, said = self._keep("invoices", job, renderer)
+        name = _name(INVOICE, invoice)
 
-        def decide(transaction: Transaction) -> Decided:
-            stream = transaction.read(of_kind(INVOICE, job.document))
+        def record(transaction: Transaction, said: Mapping[str, object]) -> Decided:
+            stream = transaction.read(name)
             expect(stream, call)
             command = commands.RecordDocument(document=made(DocumentStored, **said))
-            facts = decisions.decide(command, existing(stream))
-            return Decided([Append(stream, facts)], job.document)
+            return Decided([Append(stream, decisions.decide(command, existing(stream)))], name)
 
-        return self._record("store_invoice_pdf", job, stored, call, decide)
+        request = Request("store_invoice_pdf", {"document": name, **_options(call)}, _call(call))
+        known = self._desk.known(request)
+        if known is not None:
+            return _answered(self._prints(name, "invoice", DocumentStored, known.version))
+        job = self._invoice_job(name, _options(call), self._hold_engine())
+        return self._keep("invoices", job, request, record)
 
     def store_credit_note_pdf(
         self, credit_note: CreditNote | str, **call: Unpack[PrintCall]
     ) -> StoredDocument:
         """Print the credit note, keep the print, and record what is kept where."""
-        renderer = self._hold_engine()
-        job = self._credit_note_job(credit_note, _options(call))
-        stored, said = self._keep("credit_notes", job, renderer)
+        name = _name(CREDIT_NOTE, credit_note)
 
-        def decide(transaction: Transaction) -> Decided:
-            stream = transaction.read(of_kind(CREDIT_NOTE, job.document))
+        def record(transaction: Transaction, said: Mapping[str, object]) -> Decided:
+            stream = transaction.read(name)
             expect(stream, call)
             command = credit_notes.RecordPrint(document=made(CreditNoteStored, **said))
             facts = credit_notes.decide(command, credit_note_of(stream))
-            return Decided([Append(stream, facts)], job.document)
+            return Decided([Append(stream, facts)], name)
 
-        return self._record("store_credit_note_pdf", job, stored, call, decide)
+        asked = {"document": name, **_options(call)}
+        request = Request("store_credit_note_pdf", asked, _call(call))
+        known = self._desk.known(request)
+        if known is not None:
+            return _answered(self._prints(name, "credit note", CreditNoteStored, known.version))
+        job = self._credit_note_job(name, _options(call), self._hold_engine())
+        return self._keep("credit_notes", job, request, record)
 
     def stored_invoice_pdfs(self, invoice: Invoice | str) -> tuple[DocumentStored, ...]:
         """What was kept of an invoice, the latest last."""
@@ -175,17 +180,21 @@ class Prints(Office):
         long. The bytes are not looked at: `fetch_invoice_pdf` proves them.
         """
         found = _chosen(self.stored_invoice_pdfs(invoice), key)
-        if found is None:
-            raise self._nothing(key)
-        name = f"{self.invoices.get(_name(INVOICE, invoice)).number or 'draft'}.pdf"
-        return self._house.documents.link(self._at(found.key), name, valid_s=valid_s)
+        return self._link(_name(INVOICE, invoice), found, key, valid_s)
+
+    def link_credit_note_pdf(
+        self, credit_note: CreditNote | str, *, key: str | None = None, valid_s: int = LINK_S
+    ) -> str:
+        """An address where anybody may download what was kept last, or under this key."""
+        found = _chosen(self.stored_credit_note_pdfs(credit_note), key)
+        return self._link(_name(CREDIT_NOTE, credit_note), found, key, valid_s)
 
     # --- jobs -----------------------------------------------------------------------------
 
-    def _invoice_job(self, invoice: Invoice | str, options: Options) -> _Job:
+    def _invoice_job(self, invoice: str, options: Options, renderer: str) -> _Job:
         from counterfoil.projections.render.sheet import invoice_sheet, reader
 
-        shown = self.invoices.get(_name(INVOICE, invoice))
+        shown = self.invoices.get(invoice)
         asked, branding = made(Print, **options), self._branding()
         to, fallbacks = reader(asked, shown.customer)
         seller = shown.seller or self._house.seller
@@ -196,14 +205,15 @@ class Prints(Office):
             sheet=invoice_sheet(shown, seller, branding, asked, to),
             options=asked,
             branding=branding.digest,
+            renderer=renderer,
             label=Label(PDF, seller.id if seller else "", f"{shown.number or 'draft'}.pdf"),
             fallbacks=fallbacks,
         )
 
-    def _credit_note_job(self, credit_note: CreditNote | str, options: Options) -> _Job:
+    def _credit_note_job(self, credit_note: str, options: Options, renderer: str) -> _Job:
         from counterfoil.projections.render.sheet import credit_note_sheet, reader
 
-        shown = self.credit_notes.get(_name(CREDIT_NOTE, credit_note))
+        shown = self.credit_notes.get(credit_note)
         corrected = self.invoices.get(shown.invoice)
         asked, branding = made(Print, **options), self._branding()
         to, fallbacks = reader(asked, shown.customer)
@@ -214,6 +224,7 @@ class Prints(Office):
             sheet=credit_note_sheet(shown, corrected, branding, asked, to),
             options=asked,
             branding=branding.digest,
+            renderer=renderer,
             label=Label(PDF, shown.seller.id, f"{shown.number}.pdf"),
             fallbacks=fallbacks,
         )
@@ -232,8 +243,11 @@ class Prints(Office):
 
     def _branding(self) -> Branding:
         """The branding of the moment, asked once for each print."""
-        branding = self._house.branding
-        return branding if isinstance(branding, Branding) else branding(self._name)
+        given = self._house.branding
+        branding: object = given if isinstance(given, Branding) else given(self._name)
+        if not isinstance(branding, Branding):
+            raise Malformed("branding", f"no Branding was given for {self._name}")
+        return branding
 
     def _print(self, job: _Job) -> bytes:
         engine = self._house.engine
@@ -250,10 +264,19 @@ class Prints(Office):
     # --- what is kept ---------------------------------------------------------------------
 
     def _keep(
-        self, folder: str, job: _Job, renderer: str
-    ) -> tuple[StoredDocument, Mapping[str, object]]:
+        self,
+        folder: str,
+        job: _Job,
+        request: Request,
+        record: Callable[[Transaction, Mapping[str, object]], Decided],
+    ) -> StoredDocument:
         from counterfoil.projections.render.sheet import template_digest
 
+        expected = request.call.get("expected_version")
+        if expected is not None and job.version != expected:
+            raise VersionDiffers(
+                f"{job.document} would be printed at version {job.version}, expected was {expected}"
+            )
         content = self._print(job)
         digest = hashlib.sha256(content).hexdigest()
         store, key = self._house.documents, job.key(folder)
@@ -268,26 +291,32 @@ class Prints(Office):
             "size": len(content),
             "options": job.options.said,
             "branding": job.branding,
-            "renderer": f"{renderer}, template {template_digest()[:16]}",
+            "renderer": f"{job.renderer[:400]}, template {template_digest()[:16]}",
             "version": job.version,
         }
-        return StoredDocument(key, digest, len(content), store.persists), said
+        if store.persists:
+            self._desk.obey(request, lambda transaction: record(transaction, said))
+        return StoredDocument(key, digest, len(content), store.persists)
 
-    def _record(
+    def _link(
         self,
-        name: str,
-        job: _Job,
-        stored: StoredDocument,
-        call: PrintCall,
-        decide: Callable[[Transaction], Decided],
-    ) -> StoredDocument:
-        if stored.persisted:
-            said = {"document": job.document, "options": job.options.said}
-            self._desk.obey(Request(name, said, _call(call)), decide)
-        return stored
+        document: str,
+        stored: DocumentStored | CreditNoteStored | None,
+        key: str | None,
+        valid_s: int,
+    ) -> str:
+        if stored is None:
+            raise self._nothing(key)
+        facts = (one.fact for one in self._house.log.read(self._name, document))
+        issued = (InvoiceFinalized, CreditNoteIssued)
+        number = next((one.number for one in facts if isinstance(one, issued)), "draft")
+        return self._house.documents.link(self._at(stored.key), f"{number}.pdf", valid_s=valid_s)
 
-    def _prints(self, document: str, kind: str, fact: type[Fact]) -> tuple[Fact, ...]:
-        facts = [recorded.fact for recorded in self._house.log.read(self._name, document)]
+    def _prints(
+        self, document: str, kind: str, fact: type[Fact], upto: int | None = None
+    ) -> tuple[Fact, ...]:
+        recorded = self._house.log.read(self._name, document, upto=upto)
+        facts = [one.fact for one in recorded]
         if not facts:
             raise NotFound(kind, document)
         return tuple(one for one in facts if isinstance(one, fact))
@@ -309,8 +338,20 @@ class Prints(Office):
 
     def _at(self, key: str) -> str:
         """Where a document of this tenant lies."""
-        name = quote(self._name, safe="_").replace(".", "%2E")
-        return f"{name}/{key}"
+        return f"{_word(self._name)}/{key}"
+
+
+def _word(name: str) -> str:
+    """The name as a word of a key: letters and digits, and what else it has as %XX."""
+    quoted = "".join(
+        sign if sign.isalnum() or sign in "_-" else f"%{ord(sign):02X}" for sign in name
+    )
+    return quoted if len(quoted) <= NAME_MAX else hashlib.sha256(name.encode()).hexdigest()
+
+
+def _answered(prints: Sequence[DocumentStored | CreditNoteStored]) -> StoredDocument:
+    """What was kept when the same was asked before."""
+    return StoredDocument(prints[-1].key, prints[-1].sha256, prints[-1].size)
 
 
 def _name(prefix: str, given: Invoice | CreditNote | str) -> str:

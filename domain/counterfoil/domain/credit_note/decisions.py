@@ -96,8 +96,8 @@ def decide(
         case RecordPrint(document=stored):
             if credit_note is None:
                 raise NotFound("credit note")
-            kept = {earlier.key: earlier for earlier in credit_note.prints}.get(stored.key)
-            same = kept and kept.model_copy(update={"version": stored.version}) == stored
+            last = credit_note.prints[-1:]
+            same = [one.model_copy(update={"version": stored.version}) for one in last] == [stored]
             return () if same else (stored,)
         case _:
             assert_never(command)

@@ -228,9 +228,10 @@ def _set_metadata(command: SetMetadata, draft: Draft) -> Facts:
 
 def _record_document(command: RecordDocument, draft: Draft) -> Facts:
     printed = command.document
-    kept = {document.key: document for document in draft.documents}.get(printed.key)
-    # The same bytes show a later version as well, when nothing that is printed has changed.
-    same = kept is not None and kept.model_copy(update={"version": printed.version}) == printed
+    # The last one is what is fetched. The same bytes show a later version as well, when nothing
+    # that is printed has changed.
+    last = draft.documents[-1:]
+    same = [one.model_copy(update={"version": printed.version}) for one in last] == [printed]
     return () if same else (printed,)
 
 

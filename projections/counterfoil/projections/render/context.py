@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from decimal import Decimal, localcontext
 
+from stdnum import iban
+
 from counterfoil.domain.credit_note.state import CreditNoteStatus
 from counterfoil.domain.invoice.events import CollectionMethod, Status
 from counterfoil.domain.line import Discount
@@ -171,7 +173,7 @@ def _common(pen: _Pen, branding: Branding, seller: Seller | None, customer: Cust
         "direction": pen.language.direction,
         "labels": pen.language.labels,
         "currency": pen.currency,
-        "author": pen.text(seller.name if seller else brand),
+        "author": clean(seller.name if seller else brand),
         "brand": pen.text(brand),
         "tagline": pen.text(branding.tagline),
         "logo": branding.logo is not None,
@@ -332,28 +334,45 @@ def _credit_note_totals(pen: _Pen, note: CreditNote) -> Iterator[Sum]:
 
 
 def _taxes(pen: _Pen, groups: Sequence[TaxGroup]) -> Iterator[Sum]:
-    """One row for each rate (EN 16931 BG-23)."""
+    """One row for each rate of a category (EN 16931 BG-23, BR-S-08): prices with tax and without
+    are two groups in the books and one on paper. A row without tax says by its mark why.
+    """
+    rows: dict[Tax, tuple[int, int]] = {}
     for group in groups:
-        base, rate = pen.money(group.taxable), pen.language.percent(group.tax.rate)
-        if group.tax.category is TaxCategory.OUTSIDE_SCOPE:
+        tax = group.tax.model_copy(update={"inclusive": False})
+        taxable, amount = rows.get(tax, (0, 0))
+        rows[tax] = (taxable + group.taxable, amount + group.amount)
+    why = _whys(pen, groups)
+    for tax, (taxable, amount) in rows.items():
+        base, rate = pen.money(taxable), pen.language.percent(tax.rate)
+        if tax.category is TaxCategory.OUTSIDE_SCOPE:
             label = pen.says("totals", "untaxed", base=base)
         else:
             label = pen.says("totals", "tax", rate=rate, base=base)
-        yield Sum(label, pen.money(group.amount))
+        mark = (
+            why.index(_tax_note(pen, tax)) if len(why) > 1 and _tax_note(pen, tax) in why else None
+        )
+        yield Sum(label if mark is None else f"{label} {_MARKS[mark]}", pen.money(amount))
 
 
 def _tax_notes(pen: _Pen, groups: Sequence[TaxGroup]) -> Iterator[str]:
     """Why nothing was charged, which the law wants in words (BT-120; VAT directive, 226 no. 11)."""
-    said: set[str] = set()
-    for group in groups:
-        if group.tax.category is not TaxCategory.STANDARD:
-            note = _tax_note(pen, group.tax)
-            if note not in said:
-                said.add(note)
-                yield note
+    why = _whys(pen, groups)
+    for place, note in enumerate(why):
+        yield f"{_MARKS[place]} {note}" if len(why) > 1 else note
+
+
+def _whys(pen: _Pen, groups: Sequence[TaxGroup]) -> list[str]:
+    untaxed = (one.tax for one in groups if one.tax.category is not TaxCategory.STANDARD)
+    return list(dict.fromkeys(_tax_note(pen, tax) for tax in untaxed))
+
+
+_MARKS = [f"({place})" for place in range(1, 1_001)]
 
 
 def _tax_note(pen: _Pen, tax: Tax) -> str:
+    if tax.category is TaxCategory.STANDARD:
+        return ""
     note = pen.says("tax_note", tax.category.value)
     return f"{note} · {pen.text(tax.exemption_reason)}" if tax.exemption_reason else note
 
@@ -400,12 +419,10 @@ def _bank(pen: _Pen, invoice: Invoice, seller: Seller | None) -> Iterator[Labell
             yield Labelled(pen.says("payment", label), pen.text(value))
 
 
-def _grouped(iban: str) -> str:
-    """In fours, as banks print it."""
-    plain = account(iban)
-    if plain is None:
-        return iban
-    return " ".join(plain[start : start + 4] for start in range(0, len(plain), 4))
+def _grouped(given: str) -> str:
+    """In fours, as banks print it, if it is one."""
+    plain = account(given)
+    return str(iban.format(plain)) if plain else given
 
 
 def _code(invoice: Invoice, seller: Seller | None) -> PaymentCode | None:

@@ -39,7 +39,8 @@ class Language:
     @property
     def tag(self) -> str:
         """The name that HTML and PDF have for it, as in de-AT."""
-        return str(self.locale).replace("_", "-")
+        parts = (self.locale.language, self.locale.script, self.locale.territory)
+        return "-".join(part for part in parts if part)
 
     @property
     def direction(self) -> str:

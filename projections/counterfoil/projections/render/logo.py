@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import warnings
 from xml.etree import ElementTree as ET
 
 from counterfoil.domain.errors import Malformed
@@ -20,6 +21,7 @@ SVG_ELEMENTS_MAX = 2_000
 # Every use of a gradient or clip draws all of it again, so it is the product that costs.
 SVG_REPEATS_MAX = 20_000
 PIXELS_MAX = 4_000_000
+SCANS_MAX = 64
 # No finer than anybody sees on paper: 75 mm at 300 dots an inch.
 EDGE_MAX = 900
 # The room that a document has for it.
@@ -38,7 +40,7 @@ _STYLES = {
 _PLACES = {
     "viewBox", "width", "height", "preserveAspectRatio", "id", "transform", "d", "points",
     "x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "r", "rx", "ry", "fx", "fy",
-    "offset", "gradientUnits", "gradientTransform", "spreadMethod", "clipPathUnits",
+    "offset", "gradientUnits", "gradientTransform", "clipPathUnits",
 }  # fmt: skip
 _REFERENCE = re.compile(r"url\(\s*#[A-Za-z_][\w.-]*\s*\)")
 _SHARED = ("linearGradient", "radialGradient", "clipPath")
@@ -68,12 +70,20 @@ def size_mm(logo: Asset) -> tuple[float, float]:
 def _picture(content: bytes) -> bytes:
     from PIL import Image
 
+    # A progressive JPEG is painted anew by each of its scans, which can be a few bytes long.
+    if content.count(b"\xff\xda") > SCANS_MAX:
+        raise Malformed("logo", "has too many scans; save it again as PNG")
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture,
+        ):
             if picture.width * picture.height > PIXELS_MAX:
                 raise Malformed("logo", f"must have at most {PIXELS_MAX:,} pixels")
             shown = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Malformed:
+        raise
+    except Exception as error:  # whatever its decoders stumble over
         raise Malformed("logo", "cannot be decoded; save it again as PNG") from error
     shown.thumbnail((EDGE_MAX, EDGE_MAX))
     written = io.BytesIO()

@@ -12,6 +12,7 @@ from pydantic import Field, PlainValidator, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from counterfoil.domain.errors import Malformed
+from counterfoil.domain.money import EXACT
 from counterfoil.domain.ports import Asset
 from counterfoil.domain.value import ShortText, Value
 
@@ -26,7 +27,8 @@ SIZES: Mapping[str, tuple[str, str]] = {
     "Legal": ("215.9", "355.6"),
     "Ledger": ("279.4", "431.8"),
 }
-_UNITS = {"mm": Decimal(1), "cm": Decimal(10), "in": Decimal("25.4"), "pt": Decimal("25.4") / 72}
+# In 72nds of a tenth of a millimetre, which all of them are whole numbers of.
+_UNITS = {"mm": 720, "cm": 7_200, "in": 18_288, "pt": 254}
 _LENGTH = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*(mm|cm|in|pt)")
 PAPER_MM = (Decimal(60), Decimal(1200))
 # What must be left between the margins for a page to be a page.
@@ -48,12 +50,12 @@ def _millimetres(given: object) -> Decimal:
         case int() | float() if not isinstance(given, bool):
             length = Decimal(str(given))
         case str() if found := _LENGTH.fullmatch(given.strip()):
-            length = Decimal(found[1]) * _UNITS[found[2]]
+            length = EXACT.divide(EXACT.multiply(Decimal(found[1]), _UNITS[found[2]]), 720)
         case _:
             raise _wrong('must be a length such as "20mm", "2cm", "0.8in" or "56pt"')
     if not length.is_finite() or not 0 <= length <= PAPER_MM[1]:
         raise _wrong(f"must be between 0 and {PAPER_MM[1]} mm")
-    return length.quantize(Decimal("0.01"))
+    return length.quantize(Decimal("0.01"), context=EXACT)
 
 
 def _size(given: object) -> str:

@@ -13,18 +13,27 @@ from decimal import Decimal
 from typing import Literal
 
 import segno
+from PIL import Image, ImageDraw
+from stdnum import iban
 
 from counterfoil.domain.party import Address, Customer, Seller
 
-# ISO 13616: up to 34 letters and digits whose remainder by 97 is 1, letters counted from 10.
-_IBAN = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}")
 _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}([A-Z0-9]{3})?")
 _SWISS = ("CH", "LI")
 # Institution numbers whose accounts take payments by QR reference only (QR-IBAN).
 _QR_INSTITUTIONS = range(30_000, 32_000)
+# What a Swiss code may hold: Latin up to Extended-A, four letters of Romanian, and the euro sign.
+_SWISS_TEXT = re.compile("[ -~\u00a0-\u017f\u0218-\u021b\u20ac\n]*")
+# Countries of the EEA, where a transfer needs no BIC, and the others that SEPA reaches.
+_EEA = {
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE",
+    "IS", "IT", "LI", "LT", "LU", "LV", "MT", "NL", "NO", "PL", "PT", "RO", "SE", "SI", "SK",
+}  # fmt: skip
+_SEPA = _EEA | {"AD", "AL", "CH", "GB", "MC", "MD", "ME", "MK", "RS", "SM", "VA"}
 # Dots a square.
-SCALE = 6
+SCALE = 4
 EPC_MOST = Decimal("999999999.99")
+EPC_BYTES_MAX = 331
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,50 +49,50 @@ class PaymentCode:
             self.content, error="m", mode="byte", encoding="utf-8", micro=False, boost_error=False
         )
         picture = io.BytesIO()
-        made.save(picture, kind="png", scale=SCALE, border=0 if self.kind == "swiss" else 2)
-        return picture.getvalue() if self.kind == "epc" else _with_cross(picture)
+        made.save(picture, kind="png", border=0 if self.kind == "swiss" else 2)
+        # As shades of grey: what has one bit a dot is made colourful, and twice, by the engine.
+        with Image.open(picture) as squares:
+            side = squares.width * SCALE
+            code = squares.convert("L").resize((side, side), Image.Resampling.NEAREST)
+        if self.kind == "swiss":
+            _draw_cross(code)
+        written = io.BytesIO()
+        code.save(written, "PNG")
+        return written.getvalue()
 
 
-def _with_cross(picture: io.BytesIO) -> bytes:
+def _draw_cross(code: Image.Image) -> None:
     """The Swiss cross in the middle, 7 of 46 mm, which the code's redundancy makes up for."""
-    from PIL import Image, ImageDraw
-
-    with Image.open(picture) as code:
-        marked = code.convert("L")
-    unit, middle = marked.width / 46, marked.width / 2
-    draw = ImageDraw.Draw(marked)
+    unit, middle = code.width / 46, code.width / 2
+    draw = ImageDraw.Draw(code)
     for shape, ink in (((7, 7), 255), ((6, 6), 0), ((1.2, 3.9), 255), ((3.9, 1.2), 255)):
         x, y = (side * unit / 2 for side in shape)
         draw.rectangle((middle - x, middle - y, middle + x, middle + y), fill=ink)
-    written = io.BytesIO()
-    marked.convert("1").save(written, "PNG")
-    return written.getvalue()
 
 
-def account(iban: str | None) -> str | None:
-    """The IBAN without spaces, if it is one."""
-    written = re.sub(r"\s", "", iban or "").upper()
-    if not _IBAN.fullmatch(written):
-        return None
-    digits = "".join(str(int(sign, 36)) for sign in written[4:] + written[:4])
-    return written if int(digits) % 97 == 1 else None
+def account(given: str | None) -> str | None:
+    """The IBAN without spaces, if it is one: of its country's form, with its check digits."""
+    written = iban.compact(given or "")
+    return str(written) if written.isascii() and iban.is_valid(written) else None
 
 
 def payment_code(
     seller: Seller, customer: Customer, amount: Decimal, currency: str, number: str
 ) -> PaymentCode | None:
     """The code for paying so much of this invoice, where there can be one."""
-    iban = account(seller.iban)
-    if iban is None or amount <= 0 or amount > EPC_MOST:
+    to = account(seller.iban)
+    if to is None or amount <= 0 or amount > EPC_MOST:
         return None
-    if iban.startswith(_SWISS) and currency in {"CHF", "EUR"}:
-        return _swiss(iban, seller, customer, amount, currency, number)
-    return _epc(iban, seller, amount, number) if currency == "EUR" else None
+    if to.startswith(_SWISS) and currency in {"CHF", "EUR"}:
+        return _swiss(to, seller, customer, amount, currency, number)
+    return _epc(to, seller, amount, number) if currency == "EUR" else None
 
 
-def _epc(iban: str, seller: Seller, amount: Decimal, number: str) -> PaymentCode:
+def _epc(to: str, seller: Seller, amount: Decimal, number: str) -> PaymentCode | None:
     """EPC069-12, version 2: the BIC may be missing inside the EEA."""
     bic = re.sub(r"\s", "", seller.bic or "").upper()
+    if to[:2] not in _SEPA or (to[:2] not in _EEA and not _BIC.fullmatch(bic)):
+        return None
     lines = (
         "BCD",
         "002",
@@ -91,27 +100,28 @@ def _epc(iban: str, seller: Seller, amount: Decimal, number: str) -> PaymentCode
         "SCT",
         bic if _BIC.fullmatch(bic) else "",
         _line(seller.name, 70),
-        iban,
+        to,
         f"EUR{amount:.2f}",
         "",
         "",
         _line(number, 140),
     )
-    return PaymentCode("epc", "\n".join(lines))
+    content = "\n".join(lines)
+    return PaymentCode("epc", content) if len(content.encode()) <= EPC_BYTES_MAX else None
 
 
 def _swiss(  # noqa: PLR0917
-    iban: str, seller: Seller, customer: Customer, amount: Decimal, currency: str, number: str
+    to: str, seller: Seller, customer: Customer, amount: Decimal, currency: str, number: str
 ) -> PaymentCode | None:
     """Swiss Implementation Guidelines QR-bill 2.3: structured addresses, no reference."""
     creditor = _party(seller.name, seller.address)
-    if creditor is None or int(iban[4:9]) in _QR_INSTITUTIONS:
+    if creditor is None or int(to[4:9]) in _QR_INSTITUTIONS:
         return None
     lines = (
         "SPC",
         "0200",
         "1",
-        iban,
+        to,
         *creditor,
         *("",) * 7,  # the ultimate creditor, for future use
         f"{amount:.2f}",
@@ -122,7 +132,8 @@ def _swiss(  # noqa: PLR0917
         _line(number, 140),
         "EPD",
     )
-    return PaymentCode("swiss", "\n".join(lines))
+    content = "\n".join(lines)
+    return PaymentCode("swiss", content) if _SWISS_TEXT.fullmatch(content) else None
 
 
 def _party(name: str, address: Address | None) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from xml.etree import ElementTree as ET
 
@@ -9,7 +10,8 @@ import nh3
 import tinyhtml5
 from markupsafe import Markup
 
-from counterfoil.projections.render.clean import clean
+from counterfoil.domain.errors import Malformed
+from counterfoil.projections.render.clean import strip
 
 _TAGS = {
     "a", "b", "br", "div", "em", "h1", "h2", "h3", "hr", "i", "img", "li", "ol", "p", "small",
@@ -27,30 +29,22 @@ _ATTRIBUTES = {
     "th": {"colspan"},
 }
 IMAGE = "data:image/png;base64,"
+LINKS = ("https:", "mailto:")
 COLUMNS_MAX = 20
-
-
-def _attribute(tag: str, name: str, value: str) -> str | None:
-    match tag, name:
-        case "img", "src":  # a picture of its own, and no other kind that could refer further
-            return value if value.startswith(IMAGE) else None
-        case ("a", "href") if value.startswith("data:"):
-            return None
-        case _, "colspan":
-            return value if value.isdecimal() and int(value) <= COLUMNS_MAX else None
-        case "img", _ if name != "alt":
-            return value if value.isdecimal() and int(value) <= 2000 else None
-        case _, "style":
-            return None if "url" in value.lower() or "\\" in value else value
-        case _:
-            return value
+PIXELS_MAX = 2_000
+# A few kilobytes of markup that closes nothing are megabytes once everything is closed.
+WRITTEN_MAX = 60_000
+ELEMENTS_MAX = 1_000
+DEPTH_MAX = 20
+_TAG = re.compile(r"<(/?)(\w+)")
+_VOID = {"br", "hr", "img"}
 
 
 @lru_cache(maxsize=64)
-def running(given: str) -> Markup:
+def running(field: str, given: str) -> Markup:
     """The markup with what may stand in a header or footer, well-formed."""
     kept = nh3.clean(
-        clean(given).replace("\u2068", "").replace("\u2069", ""),
+        given,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         attribute_filter=_attribute,
@@ -58,14 +52,49 @@ def running(given: str) -> Markup:
         url_schemes={"https", "mailto", "data"},
         link_rel=None,
     )
+    _hold_bounds(field, kept)
     body = tinyhtml5.parse(f"<body>{kept}</body>", namespace_html_elements=False).find("body")
     if body is None:
         return Markup()
-    inner = "".join(ET.tostring(child, encoding="unicode") for child in body)
-    return Markup(ET.tostring(_text(body.text), encoding="unicode") + inner)  # noqa: S704  (made here)
+    # Only now: before, a sign may have been written as an entity.
+    for element in body.iter():
+        element.text, element.tail = strip(element.text or ""), strip(element.tail or "")
+        for name, value in element.attrib.items():
+            element.attrib[name] = strip(value)
+    body.tag, body.tail = "div", None
+    return Markup(ET.tostring(body, encoding="unicode"))  # noqa: S704  (made here)
 
 
-def _text(text: str | None) -> ET.Element:
-    element = ET.Element("span")
-    element.text = text or ""
-    return element
+def _hold_bounds(field: str, kept: str) -> None:
+    elements = depth = deepest = 0
+    for closes, tag in _TAG.findall(kept):
+        elements += not closes
+        if tag not in _VOID:
+            depth += -1 if closes else 1
+            deepest = max(deepest, depth)
+    if len(kept) > WRITTEN_MAX or elements > ELEMENTS_MAX or deepest > DEPTH_MAX:
+        raise Malformed(
+            field,
+            f"is too much for an edge: at most {ELEMENTS_MAX:,} elements, {DEPTH_MAX} of them "
+            "one inside the other",
+        )
+
+
+def _attribute(tag: str, name: str, value: str) -> str | None:
+    match tag, name:
+        case "img", "src":  # a picture of its own, and no other kind that could refer further
+            return value if value.startswith(IMAGE) else None
+        case "a", "href":
+            return value if value.strip().lower().startswith(LINKS) else None
+        case _, "colspan":
+            return value if _whole(value, COLUMNS_MAX) else None
+        case "img", "width" | "height":
+            return value if _whole(value, PIXELS_MAX) else None
+        case _, "style":
+            return None if "url" in value.lower() or "\\" in value else value
+        case _:
+            return value
+
+
+def _whole(value: str, most: int) -> bool:
+    return value.isascii() and value.isdecimal() and len(value) < 6 and int(value) <= most

@@ -125,8 +125,8 @@ def _sheet(  # noqa: PLR0917
 ) -> Sheet:
     html = _template().render(
         context,
-        header=running(options.header_html) if options.header_html else "",
-        footer=running(options.footer_html) if options.footer_html else "",
+        header=running("header_html", options.header_html) if options.header_html else "",
+        footer=running("footer_html", options.footer_html) if options.footer_html else "",
         code_kind=code.kind if code else "",
         written_at=written_at.astimezone(UTC).isoformat(timespec="seconds"),
     )

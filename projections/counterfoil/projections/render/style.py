@@ -55,7 +55,7 @@ body {{ font-family: {fonts} }}
 h1 {{ color: {colour} }} .brand {{ color: {colour} }}
 .facts tr, .box {{ background: {branding.tint(0.06)} }}
 .lines th, .totals .sum td {{ border-color: {colour} }}
-.totals .due td {{ background: {branding.tint(0.06)}; color: {colour} }}
+.totals .due {{ background: {branding.tint(0.06)}; color: {colour} }}
 .running-header {{ position: running(header) }} .running-footer {{ position: running(footer) }}
 """
 
