@@ -11,11 +11,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from bench import kept, report, run
+from bench import chromium, kept, printing, report, run
 from bench.harness import (
     Contender,
     Figure,
@@ -188,6 +189,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
         contender("nobody", "limit", 0.5, 0.5, 0.5),
     )
     monkeypatch.setattr(run, "PAIRS", (fake,))
+    monkeypatch.setattr(printing, "memory", lambda: [printing.Held(6, 1, 2**20, 4 * 2**20)])
 
 
 def test_an_unknown_pair_is_wrong_usage_and_the_known_ones_are_named(
@@ -216,7 +218,7 @@ def test_what_cannot_work_is_refused_before_anything_is_measured(
 def test_json_takes_the_place_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--json", "--rounds", "2"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"machine", "rounds", "pairs"}
+    assert set(told) == {"machine", "rounds", "pairs", "memory"}
     assert set(told["machine"]) == {"python", "system", "cores", "load", "libraries"}
     assert told["rounds"] == 2
     (fake,) = told["pairs"]
@@ -250,11 +252,34 @@ def test_json_goes_to_a_file_beside_the_table(
     shown = capsys.readouterr().out
     for word in ("fake: do nothing", "per unit", "100 ms", "2.00× as fast", "0.50 of limit"):
         assert word in shown
+    for word in ("print-memory", "6 lines, 1 times", "1 MiB", "4 MiB", "0.25 of it"):
+        assert word in shown
+    assert json.loads(file.read_text())["memory"] == [
+        {"lines": 6, "prints": 1, "ours": 2**20, "chromium": 4 * 2**20}
+    ]
+
+
+@pytest.mark.usefixtures("fakes")
+def test_what_has_no_peer_here_is_skipped_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(run, "PAIRS", (*run.PAIRS, printing.PAIRS[0]))
+    assert run.main(["--only", "fake", "--only", "print-page", "--rounds", "1"]) == 0
+    shown = capsys.readouterr()
+    assert "fake: do nothing" in shown.out
+    assert shown.err == (
+        "bench: print-page is skipped: there is no chromium; "
+        "on Debian: apt-get install -y chromium\n"
+    )
 
 
 def test_the_help_documents_every_key_of_the_json() -> None:
     measured = result(ours=[1], other=[2])
-    told = report.as_json(report.machine(), 1, [measured])
+    told = {
+        **report.as_json(report.machine(), 1, [measured]),
+        "memory": [asdict(printing.Held(6, 1, 1, 4))],
+    }
     assert keys(told) - set(report.machine().libraries) <= set(
         run.EPILOG.replace(",", " ").replace("(", " ").replace(")", " ").split()
     )
@@ -265,7 +290,7 @@ def test_it_runs_as_a_program() -> None:
         [sys.executable, PROGRAM, "--list"], capture_output=True, text=True, check=True
     )
     listed = [line.split()[0] for line in done.stdout.splitlines()]
-    assert listed == [known.name for known in run.PAIRS]
+    assert listed == [*(known.name for known in run.PAIRS), printing.MEMORY]
 
 
 def keys(value: object) -> set[str]:
@@ -293,15 +318,22 @@ def _closed() -> Iterator[None]:
     kept.close()
 
 
-def _marked(known: Pair) -> object:
-    """Those that start servers and processes of their own take their time."""
-    marks = [pytest.mark.slow] if "pg" in known.name else []
-    return pytest.param(known, id=known.name, marks=marks)
-
-
-@pytest.mark.parametrize("known", [_marked(known) for known in run.PAIRS])
+@pytest.mark.slow
+@pytest.mark.parametrize("known", run.PAIRS, ids=lambda known: known.name)
 def test_every_pair_runs(known: Pair) -> None:
-    measured = measure(known, rounds=1, size=10, seconds_min=0)
+    try:
+        measured = measure(known, rounds=1, size=10, seconds_min=0)
+    except chromium.NotInstalledError as missing:
+        pytest.skip(str(missing))
     assert [one.role for one in measured.measured].count("ours") == 1
     assert len(measured.measured) > 1
     assert all(sample.units > 0 for one in measured.measured for sample in one.samples)
+
+
+@pytest.mark.slow
+def test_what_a_print_holds_is_measured() -> None:
+    try:
+        (held,) = printing.memory([(2, 1)])
+    except chromium.NotInstalledError as missing:
+        pytest.skip(str(missing))
+    assert 0 < held.share < 1

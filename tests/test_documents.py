@@ -858,7 +858,7 @@ def test_a_credit_note_has_a_link(tmp_path: Path) -> None:
         acme = billing.tenant("acme")
         note = acme.issue_credit_note(issued(acme).id, amount="10.00")
         stored = acme.store_credit_note_pdf(note)
-        link = acme.link_credit_note_pdf(note)  # type: ignore[attr-defined]
+        link = acme.link_credit_note_pdf(note)
         assert link.endswith(stored.key)
 
 

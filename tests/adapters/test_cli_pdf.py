@@ -140,7 +140,6 @@ def test_the_program_says_in_json_what_it_printed_and_what_it_kept(
     assert kept(here)["in_1"] == 1
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file.*sRGB2014:ResourceWarning")
 def test_paper_edges_language_and_branding_are_as_said(
     here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +24,12 @@ from bench import (
     following,
     kept,
     postgres_saving,
+    printing,
     rebuilding,
     report,
     saving,
 )
+from bench.chromium import NotInstalledError
 from bench.harness import Pair, Result, measure
 
 PAIRS: tuple[Pair, ...] = (
@@ -38,12 +41,13 @@ PAIRS: tuple[Pair, ...] = (
     *rebuilding.PAIRS,
     *following.PAIRS,
     *asking.PAIRS,
+    *printing.PAIRS,
 )
 
 ROUNDS = 15
 # Pairs of which one round takes seconds.
 ROUNDS_LONG = 5
-LONG = tuple(pair.name for pair in (*rebuilding.PAIRS, *following.PAIRS))
+LONG = tuple(pair.name for pair in (*rebuilding.PAIRS, *following.PAIRS, *printing.PAIRS_LONG))
 
 EPILOG = """\
 from make:  make bench ARGS="--only fold --rounds 30"
@@ -56,6 +60,7 @@ the JSON:
                  spread (interquartile range / median), samples (units, seconds),
                  ours_speed_ratio (2.0: ours is twice as fast; null for ours)
                  and ours_speed_ratio_spread
+  memory     lines, prints, and the most bytes that were held: ours, chromium
 
 A figure is worth little alone: compare ratios, and runs on the same machine.
 """
@@ -67,25 +72,37 @@ def main(arguments: Sequence[str]) -> int:
     out = Console(highlight=False)
     if asked.list:
         report.print_list(out, PAIRS)
+        out.print(f"[bold]{printing.MEMORY}[/]  {printing.MEMORY_JOB}")
         return 0
     chosen = [pair for pair in PAIRS if not asked.only or pair.name in asked.only]
     tables = asked.json != "-"
     machine, rounds = report.machine(), asked.rounds or ROUNDS
     if tables:
         report.print_machine(out, machine, rounds)
-    results = []
+    results: list[Result] = []
+    held: Sequence[printing.Held] = ()
     try:
         for pair in chosen:
-            result = watched(pair, asked.rounds or rounds_of(pair))
-            results.append(result)
-            if tables:
-                report.print_result(out, result)
+            with skipped(pair.name):
+                result = watched(pair, asked.rounds or rounds_of(pair))
+                results.append(result)
+                if tables:
+                    report.print_result(out, result)
     finally:
         kept.close()
+    if not asked.only or printing.MEMORY in asked.only:
+        with skipped(printing.MEMORY):
+            held = printing.memory()
+            if tables:
+                printing.print_memory(out, held)
     if tables:
         report.print_legend(out)
     if asked.json is not None:
-        write(asked.json, json.dumps(report.as_json(machine, rounds, results), indent=2))
+        told = {
+            **report.as_json(machine, rounds, results),
+            "memory": [dataclasses.asdict(one) for one in held],
+        }
+        write(asked.json, json.dumps(told, indent=2))
     return 0
 
 
@@ -116,7 +133,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="write all figures as JSON: beside the table, or instead of it when FILE is left out",
     )
     asked = parser.parse_args(arguments)
-    known = [pair.name for pair in PAIRS]
+    known = [*(pair.name for pair in PAIRS), printing.MEMORY]
     for name in asked.only or ():
         if name not in known:
             parser.error(f"no such pair: {name}; there are {', '.join(known)}")
@@ -137,6 +154,15 @@ def positive(text: str) -> int:
 def rounds_of(pair: Pair) -> int:
     """How many rounds a pair has when nobody says."""
     return ROUNDS_LONG if pair.name in LONG else ROUNDS
+
+
+@contextmanager
+def skipped(name: str) -> Iterator[None]:
+    """Go on without what has no peer on this machine."""
+    try:
+        yield
+    except NotInstalledError as missing:
+        print(f"bench: {name} is skipped: {missing}", file=sys.stderr)
 
 
 def watched(pair: Pair, rounds: int) -> Result:

@@ -23,16 +23,17 @@ class Refused(FatalURLFetchingError):  # type: ignore[misc]
 class ClosedFetcher(URLFetcher):  # type: ignore[misc]
     """Gives a sheet its own images. There is no opener behind it, no proxy and no file."""
 
-    def __init__(self, assets: Mapping[str, Asset]) -> None:
+    def __init__(self, assets: Mapping[str, Asset], *, shown: bool = True) -> None:
         # Not super().__init__(), which would make an opener for every scheme there is.
         self._fail_on_errors = True
         self._assets = assets
+        self._shown = shown
         self.refused = False
 
     def fetch(self, url: str, headers: object = None) -> URLFetcherResponse:
         """The bytes of `asset:NAME`, or of a PNG that the address itself holds."""
         asset = self._assets.get(url) or _inline(url)
-        if asset is None or not _small(asset):
+        if asset is None or (self._shown and not _small(asset)):
             # Told here as well: inside an SVG the engine would swallow the error.
             self.refused = True
             raise Refused(f"a sheet may refer to its own images only, not to {_scheme(url)}")
@@ -43,6 +44,24 @@ class ClosedFetcher(URLFetcher):  # type: ignore[misc]
         return self.fetch(getattr(url, "full_url", url))
 
     __call__ = fetch
+
+
+def close_profiles() -> None:
+    """Have WeasyPrint close the colour profile that every archival print opens."""
+    import weasyprint.pdf
+
+    stock = weasyprint.pdf.ColorProfile
+    if hasattr(stock, "closes"):
+        return
+
+    class ClosingProfile(stock):  # type: ignore[misc, valid-type]
+        closes = True
+
+        def __init__(self, file_object: Any, *said: object) -> None:
+            with file_object:
+                super().__init__(file_object, *said)
+
+    weasyprint.pdf.ColorProfile = ClosingProfile
 
 
 def _inline(url: str) -> Asset | None:

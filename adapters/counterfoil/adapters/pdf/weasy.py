@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from counterfoil.adapters.pdf import faster
 from counterfoil.adapters.pdf.coverage import Coverage
 from counterfoil.adapters.pdf.native import (
     fingerprint,
@@ -26,6 +27,7 @@ from counterfoil.adapters.pdf.native import (
     only_these_fonts,
     require_libraries,
 )
+from counterfoil.adapters.pdf.quiet import hushed
 from counterfoil.domain.errors import RenderFailed
 from counterfoil.domain.ports import Sheet
 
@@ -59,7 +61,6 @@ b, strong, h1, h2, h3, th { font-weight: bold } i, em { font-style: italic }
 u { text-decoration: underline } hr { border-top: 0.5pt solid }
 sub { vertical-align: sub; font-size: smaller } sup { vertical-align: super; font-size: smaller }
 img, svg { overflow: hidden } *[dir=rtl] { direction: rtl } *[dir=ltr] { direction: ltr }
-*[lang] { -weasy-lang: attr(lang) } a[href] { -weasy-link: attr(href) }
 @page {
   @top-left { vertical-align: middle } @top-right { vertical-align: middle }
   @bottom-left { vertical-align: middle } @bottom-right { vertical-align: middle } }
@@ -75,6 +76,7 @@ class WeasyPrintEngine:
         self._coverage = Coverage(self._fonts)
         self._limits = limits
         self._configuration = font_configuration(self._fonts)
+        faster.pull(self._configuration)
         # Pango's fonts are shared by all prints and may be asked by one thread only.
         self._lock = Lock()
         self._style = lru_cache(maxsize=STYLES_KEPT)(self._parsed)
@@ -84,9 +86,10 @@ class WeasyPrintEngine:
         """Print the sheet."""
         tree = _parse(sheet.html, self._limits)
         self._coverage.hold(sheet)
-        with self._lock, only_these_fonts(self._configuration), _no_collector():
+        with self._lock, only_these_fonts(self._configuration), _no_collector(), hushed():
             try:
-                return self._print(sheet, tree)
+                with faster.printing(self._configuration):
+                    return self._print(sheet, tree)
             except RenderFailed:
                 raise
             except Exception as error:
@@ -101,12 +104,15 @@ class WeasyPrintEngine:
     def _print(self, sheet: Sheet, tree: ET.Element) -> bytes:
         from weasyprint import Attachment
 
-        from counterfoil.adapters.pdf.closed import ClosedFetcher, Refused
+        from counterfoil.adapters.pdf.closed import ClosedFetcher, Refused, close_profiles
         from counterfoil.adapters.pdf.finishing import finish
 
+        fetcher = ClosedFetcher({f"asset:{one.name}": one for one in sheet.images})
+        # By numbers, and of their own: no file takes the place of an image or of another file.
         files = {f"file:{place}": one for place, one in enumerate(sheet.attachments)}
-        fetcher = ClosedFetcher({f"asset:{one.name}": one for one in sheet.images} | files)
+        carried = ClosedFetcher(files, shown=False)
         html = _html(tree, fetcher, self._style(_ELEMENTS))
+        close_profiles()
         written_at = sheet.written_at or datetime.fromtimestamp(0, UTC)
         try:
             document = html.render(
@@ -128,7 +134,7 @@ class WeasyPrintEngine:
                 attachments=[
                     Attachment(
                         url=place,
-                        url_fetcher=fetcher,
+                        url_fetcher=carried,
                         name=one.name,
                         created=written_at,
                         modified=written_at,

@@ -76,7 +76,7 @@ class Stamp:
 @dataclass(frozen=True, slots=True)
 class Payment:
     sentence: str
-    details: tuple[Labelled, ...] = ()
+    details: tuple[str, ...] = ()
 
 
 def invoice_context(
@@ -119,9 +119,7 @@ def credit_note_context(
             "title": _title(pen, "credit_note", note.number),
             "stamp": Stamp("void", pen.says("stamp", "void")) if void else None,
             "facts": tuple(_credit_note_facts(pen, note, invoice)),
-            "description": pen.text(f"{pen.says('note', 'reason')}: {note.reason}")
-            if note.reason
-            else "",
+            "description": pen.named("note", "reason", note.reason) if note.reason else "",
             "priced": False,
             "lines": tuple(_credited(pen, note, invoice)),
             "totals": tuple(_credit_note_totals(pen, note)),
@@ -145,6 +143,10 @@ class _Pen:
     def says(self, section: str, key: str, **filled: str) -> str:
         label = self.language.labels[section][key]
         return label.format_map(filled) if filled else label
+
+    def named(self, section: str, key: str, value: str) -> str:
+        """A value behind its name."""
+        return self.says("note", "named", name=self.says(section, key), value=self.text(value))
 
     def text(self, given: str | None) -> str:
         return clean(given, self.language.direction) if given else ""
@@ -177,7 +179,7 @@ def _common(pen: _Pen, branding: Branding, seller: Seller | None, customer: Cust
         "brand": pen.text(brand),
         "tagline": pen.text(branding.tagline),
         "logo": branding.logo is not None,
-        "edge": pen.text(" · ".join(part for part in edge if part)),
+        "edge": pen.text(_joined(" · ", *edge)),
         "parties": tuple(_parties(pen, seller, customer)),
     }
 
@@ -197,9 +199,10 @@ def _stamp(pen: _Pen, status: Status) -> Stamp | None:
 def _parties(pen: _Pen, seller: Seller | None, customer: Customer) -> Iterator[Party]:
     if seller is not None:
         ids = (_tax_id(pen, seller.tax_id), _known(pen, "registration", seller.registration))
-        reached = (seller.email, seller.phone, seller.website)
-        yield _party(pen, "seller", seller.name, [*_address(pen, seller.address), *ids, *reached])
-    known = (_tax_id(pen, customer.tax_id), customer.email, customer.phone)
+        reached = _joined(" · ", seller.email, seller.phone, seller.website)
+        yield _party(pen, "seller", seller.name, [*_address(pen, seller.address), *ids, reached])
+    reached = _joined(" · ", customer.email, customer.phone)
+    known = (_tax_id(pen, customer.tax_id), reached)
     yield _party(pen, "buyer", customer.name, [*_address(pen, customer.address), *known])
 
 
@@ -220,12 +223,16 @@ def _known(pen: _Pen, label: str, given: str | None) -> str:
 def _address(pen: _Pen, address: Address | None) -> Iterator[str]:
     if address is None:
         return
-    town = " ".join(part for part in (address.postal_code, address.city) if part)
+    town = _joined(" ", address.postal_code, address.city)
     country = address.country
     named = pen.language.locale.territories.get(country, country) if country else None
-    for line in (address.line1, address.line2, town, address.state, named):
+    for line in (address.line1, address.line2, _joined(", ", town, address.state, named)):
         if line:
             yield line
+
+
+def _joined(between: str, *parts: str | None) -> str:
+    return between.join(part for part in parts if part)
 
 
 def _invoice_facts(pen: _Pen, invoice: Invoice) -> Iterator[Labelled]:
@@ -404,7 +411,7 @@ def _collected(invoice: Invoice) -> bool:
     return automatic and invoice.due_date is None
 
 
-def _bank(pen: _Pen, invoice: Invoice, seller: Seller | None) -> Iterator[Labelled]:
+def _bank(pen: _Pen, invoice: Invoice, seller: Seller | None) -> Iterator[str]:
     if seller is None or seller.iban is None:
         return
     said: Mapping[str, str | None] = {
@@ -416,7 +423,7 @@ def _bank(pen: _Pen, invoice: Invoice, seller: Seller | None) -> Iterator[Labell
     }
     for label, value in said.items():
         if value:
-            yield Labelled(pen.says("payment", label), pen.text(value))
+            yield pen.named("payment", label, value)
 
 
 def _grouped(given: str) -> str:

@@ -53,7 +53,7 @@ def style(branding: Branding, language: Language, options: Print) -> str:
 body {{ font-family: {fonts} }}
 .logo {{ {logo} }}
 h1 {{ color: {colour} }} .brand {{ color: {colour} }}
-.facts tr, .box {{ background: {branding.tint(0.06)} }}
+.facts, .box {{ background: {branding.tint(0.06)} }}
 .lines th, .totals .sum td {{ border-color: {colour} }}
 .totals .due {{ background: {branding.tint(0.06)}; color: {colour} }}
 .running-header {{ position: running(header) }} .running-footer {{ position: running(footer) }}

@@ -1,0 +1,169 @@
+"""Which computed styles may a print take from the one before it?
+
+A computed style follows from its parent's, from what the cascade gave it, and from the size of the
+first page where a length goes by that. The first two are its key here. A print that asks for the
+third leaves nothing behind, and neither does a style that was changed after it was computed. The
+styles of the host's own prints have another font configuration, and nothing is kept of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import cached_property, wraps
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from weasyprint.css import ZERO_PIXELS, AnonymousStyle, ComputedStyle, StyleFor
+
+# A document has some 60 styles of up to 20 KiB each: this is enough for a dozen looks in turn.
+STYLES_KEPT = 768
+
+
+class Kept:
+    """The computed styles of one engine's prints; those longest unused are forgotten."""
+
+    def __init__(self) -> None:
+        self._styles: dict[Hashable, Computed] = {}
+        self._sizes = _Sizes(box=None, area=None)
+
+    def __len__(self) -> int:
+        return len(self._styles)
+
+    def begin(self) -> _Sizes:
+        """Where a new print writes the size of its first page. It does not know it yet."""
+        if self._sizes.asked:
+            self.forget()
+        self._sizes.update(box=None, area=None)
+        return self._sizes
+
+    def forget(self) -> None:
+        """Keep nothing of what was, as after a print that failed on its way."""
+        self._styles.clear()
+        self._sizes = _Sizes(box=None, area=None)
+
+    def find(self, key: Hashable) -> Computed | None:
+        """The style of this key, if it is as it was computed."""
+        style = self._styles.pop(key, None)
+        if style is None or style.changed:
+            return None
+        self._styles[key] = style
+        return style
+
+    def add(self, key: Hashable, style: Computed) -> None:
+        """Keep a style: it holds its parent and its values, so the ids in its key stay theirs."""
+        self._styles[key] = style
+        if len(self._styles) > STYLES_KEPT:
+            del self._styles[next(iter(self._styles))]
+
+
+class _Sizes(dict[str, Any]):
+    """The sizes of a first page, and whether any length went by them."""
+
+    asked = False
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked = True
+        return super().__getitem__(key)
+
+
+class Watched:
+    """A style that knows when a value of it is replaced by another than was computed.
+
+    What was worked out from its values may therefore stay with it, until that happens.
+    """
+
+    owner: Computed
+    computing = 0
+
+    @cached_property
+    def worked_out(self) -> dict[Hashable, Any]:
+        """What follows from the values, by what it is."""
+        return {}
+
+    @cached_property
+    def anonymous_style(self) -> Anonymous:
+        """The style of the boxes that have no element. They are shared, so they are watched too."""
+        style = AnonymousStyle(self)
+        style.__class__ = Anonymous
+        style.owner = self.owner
+        watched: Anonymous = style
+        return watched
+
+    def __missing__(self, name: str) -> Any:
+        self.computing += 1
+        try:
+            return super().__missing__(name)  # type: ignore[misc]
+        finally:
+            self.computing -= 1
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not self.computing and self._changes(name, value):
+            self.owner.changed = True
+            self.worked_out.clear()
+        super().__setitem__(name, value)  # type: ignore[misc]
+
+    def _changes(self, name: str, value: Any) -> bool:
+        # Whenever the style of a cell is asked for, it is told again that it has no margin.
+        return value is not ZERO_PIXELS and (name not in self or self[name] != value)  # type: ignore[operator,index]
+
+
+class Computed(Watched, ComputedStyle):  # type: ignore[misc]
+    """The style of an element."""
+
+    changed = False
+
+
+class Anonymous(Watched, AnonymousStyle):  # type: ignore[misc]
+    """The style of a box without an element, below one that is kept."""
+
+
+def keep(configuration: Any) -> None:
+    """Keep the styles of the prints that have this font configuration."""
+    configuration.kept = Kept()
+    if not hasattr(StyleFor.set_computed_styles, "__wrapped__"):
+        StyleFor.set_computed_styles = _keeping(StyleFor.set_computed_styles)
+
+
+def _keeping(stock: Any) -> Any:
+    @wraps(stock)
+    def set_computed_styles(
+        self: Any, element: Any, parent: Any, root: Any = None, **rest: Any
+    ) -> None:
+        kept: Kept | None = getattr(self.font_config, "kept", None)
+        # Styles of pages and pseudo-elements are few, and changed by the layout.
+        ours = kept is not None and isinstance(element, ET.Element)
+        if kept is None or not ours or rest.get("pseudo_type") is not None:
+            stock(self, element, parent, root, **rest)
+            return
+        if element is root:
+            self.initial_page_sizes = kept.begin()
+        computed = self.get_computed_styles()
+        above = computed[parent, None] if parent is not None else None
+        cascaded = self.get_cascaded_styles().get((element, None), {})
+        given = tuple((name, weight, _alike(one)) for name, (one, weight) in cascaded.items())
+        key = (id(above), rest.get("base_url"), given)
+        style = kept.find(key)
+        if style is None:
+            stock(self, element, parent, root, **rest)
+            style = computed[element, None]
+            style.__class__ = Computed
+            style.owner = style
+            kept.add(key, style)
+            return
+        computed[element, None] = style
+        collector = rest.get("target_collector")
+        if collector and style["anchor"]:
+            collector.collect_anchor(style["anchor"])
+
+    return set_computed_styles
+
+
+def _alike(value: Any) -> Hashable:
+    """The same for values that compute the same. What may be anything is like itself alone."""
+    if type(value) is str or value is None:
+        return value
+    if isinstance(value, tuple):
+        return type(value), *map(_alike, value)
+    if type(value) in {int, float, bool}:
+        return type(value), repr(value)
+    return id(value)
