@@ -56,10 +56,10 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "counterfoil-stamp"
 REQUIREMENTS = ROOT / "infra" / "requirements" / "all.txt"
 
-# What WeasyPrint loads by name, and the Debian package that holds it.
-# Tests wait for servers and processes now and then; two workers more than cores use that time.
-WORKERS = str((os.cpu_count() or 1) + 2)
+# Tests wait for servers and processes now and then; one worker more than cores uses that time.
+WORKERS = str((os.cpu_count() or 1) + 1)
 
+# What WeasyPrint loads by name, and the Debian package that holds it.
 PANGO = {
     "libpango-1.0.so.0": "libpango-1.0-0",
     "libpangoft2-1.0.so.0": "libpangoft2-1.0-0",

@@ -147,6 +147,7 @@ def obey(billing: Billing, tenant: str, invoice: str, command: Any) -> None:
 # --- ten thousand of the same second --------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_thousand_invoices_of_the_same_second_are_each_shown_once_in_both_directions(
     billing: Billing, acme: Tenant
 ) -> None:

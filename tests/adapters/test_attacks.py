@@ -594,6 +594,7 @@ def test_init_twice_changes_nothing(victim: Victim) -> None:
         assert _steps(victim.url) == [step.number for step in migrations("postgres")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_init_by_several_processes_at_once_is_one_init(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str
@@ -633,6 +634,7 @@ def test_the_command_line_says_that_a_log_holds(victim: Victim) -> None:
     assert told["root"] == kept(victim).root
 
 
+@pytest.mark.slow
 def test_the_command_line_names_the_place(victim: Victim) -> None:
     victim.attack("UPDATE facts SET actor_id = 'u_2' WHERE position = 5")
     done = counterfoil("audit", "verify", "--database", victim.url)
@@ -645,6 +647,7 @@ def test_the_command_line_names_the_place(victim: Victim) -> None:
     assert (told["first"]["position"], told["first"]["stream"]) == (5, "in_a")
 
 
+@pytest.mark.slow
 def test_the_command_line_keeps_a_checkpoint_and_compares_with_it(
     victim: Victim, tmp_path: Path
 ) -> None:

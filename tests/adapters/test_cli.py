@@ -34,6 +34,7 @@ def test_the_demo_shows_an_invoices_life_and_where_it_is(tmp_path: Path) -> None
     assert (tmp_path / "var" / "demo" / "counterfoil.db").exists()
 
 
+@pytest.mark.slow
 def test_a_second_demo_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
     for place in (1, 2):
         done = counterfoil("demo", "--json", "--out", "made", cwd=tmp_path)

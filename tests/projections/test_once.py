@@ -106,6 +106,7 @@ def test_threads_that_follow_at_once_take_each_fact_in_once(
     assert sum(taken) == facts
 
 
+@pytest.mark.slow
 def test_processes_that_follow_at_once_take_each_fact_in_once(behind: World, inline: Dump) -> None:
     workers = [process(behind, 3) for _ in range(2)]
     for worker in workers:
@@ -115,6 +116,7 @@ def test_processes_that_follow_at_once_take_each_fact_in_once(behind: World, inl
     assert behind.billing.projections.verify().holds
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_gone_on_with(behind: World, inline: Dump) -> None:
     for pages in (1, 3):
         worker = process(behind, 2)

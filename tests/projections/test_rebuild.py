@@ -47,6 +47,7 @@ LIVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("life", LIVES)
 def test_a_rebuild_makes_the_rows_that_were_there(world: World, life: str) -> None:
     world.live(LIVES[life])
@@ -62,6 +63,7 @@ def test_a_rebuild_makes_the_rows_that_were_there(world: World, life: str) -> No
     assert worlds.differences(world) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [1, 2, 3, 7])
 def test_a_rebuild_may_be_cut_anywhere(
     world: World, piece: int, monkeypatch: pytest.MonkeyPatch

@@ -155,6 +155,7 @@ def _payment(amount: str) -> bytes:
     ).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ABSURD)
 def test_an_absurd_fact_stops_whom_it_concerns_and_the_others_go_on(
     behind: World, what: str
