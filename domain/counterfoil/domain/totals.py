@@ -9,7 +9,7 @@ the rounded line nets leave over stands in `rounding`, never in a line.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -97,6 +97,18 @@ def total(
     )
 
 
+def by_rate(groups: Sequence[TaxGroup]) -> tuple[TaxGroup, ...]:
+    """The groups as a document breaks tax down (BR-S-08): once for each rate of a category, whether
+    its prices contained the tax or not.
+    """
+    sums: dict[Tax, tuple[int, int]] = {}
+    for group in groups:
+        tax = group.tax.model_copy(update={"inclusive": False})
+        taxable, amount = sums.get(tax, (0, 0))
+        sums[tax] = (taxable + group.taxable, amount + group.amount)
+    return _as_groups(sums)
+
+
 def _units(lines: Sequence[Line], tax_rounding: TaxRounding) -> list[_Unit]:
     if tax_rounding is TaxRounding.PER_LINE:
         return [_Unit(line.tax, (line,)) for line in lines]
@@ -131,6 +143,10 @@ def _groups(taxed: Sequence[_Taxed]) -> tuple[TaxGroup, ...]:
     for part in taxed:
         taxable, amount = sums.get(part.unit.tax, (0, 0))
         sums[part.unit.tax] = (taxable + part.taxable, amount + part.tax)
+    return _as_groups(sums)
+
+
+def _as_groups(sums: Mapping[Tax, tuple[int, int]]) -> tuple[TaxGroup, ...]:
     return tuple(
         TaxGroup(tax=tax, taxable=taxable, amount=amount) for tax, (taxable, amount) in sums.items()
     )

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 from counterfoil.adapters.branding_file import read_branding
 from counterfoil.adapters.cli.filters import chosen, filters
@@ -146,16 +147,14 @@ def _found(acme: Tenant, name: str) -> Invoice:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    said = Options(archival=arguments.archival)
-    for name in PRINT:
-        value = getattr(arguments, name.replace("-", "_"))
-        if value is not None:
-            said[name.replace("-", "_")] = value  # type: ignore[literal-required]
+    said: dict[str, object] = {"archival": arguments.archival}
+    for option in PRINT:
+        name = option.replace("-", "_")
+        said[name] = getattr(arguments, name)
     for edge in ("header", "footer"):
         path: Path | None = getattr(arguments, f"{edge}_html")
-        if path is not None:
-            said[f"{edge}_html"] = _read(path, edge)  # type: ignore[literal-required]
-    return said
+        said[f"{edge}_html"] = None if path is None else _read(path, edge)
+    return cast("Options", {name: value for name, value in said.items() if value is not None})
 
 
 def _read(path: Path, edge: str) -> str:

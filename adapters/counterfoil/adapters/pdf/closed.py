@@ -16,11 +16,11 @@ PIXELS_MAX = 4_000_000
 _INLINE = "data:image/png;base64,"
 
 
-class Refused(FatalURLFetchingError):  # type: ignore[misc]
+class Refused(FatalURLFetchingError):
     """The sheet refers to something outside itself."""
 
 
-class ClosedFetcher(URLFetcher):  # type: ignore[misc]
+class ClosedFetcher(URLFetcher):
     """Gives a sheet its own images. There is no opener behind it, no proxy and no file."""
 
     def __init__(self, assets: Mapping[str, Asset], *, shown: bool = True) -> None:
@@ -54,7 +54,7 @@ def close_profiles() -> None:
     if hasattr(stock, "closes"):
         return
 
-    class ClosingProfile(stock):  # type: ignore[misc, valid-type]
+    class ClosingProfile(stock):  # type: ignore[misc, valid-type]  # known when it runs
         closes = True
 
         def __init__(self, file_object: Any, *said: object) -> None:

@@ -167,7 +167,7 @@ class _Written:
         return b"%d %d obj\n%b\nendobj" % (self.number, self.generation, self.data)
 
 
-class _Late(pydyf.Stream):  # type: ignore[misc]
+class _Late(pydyf.Stream):
     """A stream that is made into bytes when it is asked for them first."""
 
     @cached_property

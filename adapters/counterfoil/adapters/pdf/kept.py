@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import cached_property, wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from weasyprint.css import ZERO_PIXELS, AnonymousStyle, ComputedStyle, StyleFor
@@ -66,7 +66,14 @@ class _Sizes(dict[str, Any]):
         return super().__getitem__(key)
 
 
-class Watched:
+if TYPE_CHECKING:
+    # Mixed into the library's styles, which are dictionaries.
+    _Base = dict[str, Any]
+else:
+    _Base = object
+
+
+class Watched(_Base):
     """A style that knows when a value of it is replaced by another than was computed.
 
     What was worked out from its values may therefore stay with it, until that happens.
@@ -92,7 +99,7 @@ class Watched:
     def __missing__(self, name: str) -> Any:
         self.computing += 1
         try:
-            return super().__missing__(name)  # type: ignore[misc]
+            return super().__missing__(name)
         finally:
             self.computing -= 1
 
@@ -100,20 +107,20 @@ class Watched:
         if not self.computing and self._changes(name, value):
             self.owner.changed = True
             self.worked_out.clear()
-        super().__setitem__(name, value)  # type: ignore[misc]
+        super().__setitem__(name, value)
 
     def _changes(self, name: str, value: Any) -> bool:
         # Whenever the style of a cell is asked for, it is told again that it has no margin.
-        return value is not ZERO_PIXELS and (name not in self or self[name] != value)  # type: ignore[operator,index]
+        return value is not ZERO_PIXELS and (name not in self or self[name] != value)
 
 
-class Computed(Watched, ComputedStyle):  # type: ignore[misc]
+class Computed(Watched, ComputedStyle):
     """The style of an element."""
 
     changed = False
 
 
-class Anonymous(Watched, AnonymousStyle):  # type: ignore[misc]
+class Anonymous(Watched, AnonymousStyle):
     """The style of a box without an element, below one that is kept."""
 
 

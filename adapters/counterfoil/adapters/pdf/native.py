@@ -44,7 +44,7 @@ def require_libraries() -> None:
             f"apt-get install -y --no-install-recommends {' '.join(missing)}"
         )
     try:
-        import weasyprint  # noqa: F401
+        import weasyprint  # noqa: F401  (whether it can be imported is what is asked)
     except ImportError:
         raise EngineUnavailable(
             "printing needs the extra for PDF: pip install 'counterfoil[pdf]'"
@@ -80,7 +80,7 @@ def font_configuration(fonts: Sequence[Path]) -> Any:
     create = _required(_FONTCONFIG).FcConfigCreate
     create.restype = ctypes.c_void_p
 
-    class Bundled(FontConfiguration):  # type: ignore[misc]
+    class Bundled(FontConfiguration):
         def __init__(self) -> None:
             self._folder = None
             self.strut_layouts: dict[object, object] = {}

@@ -49,14 +49,11 @@ class WeasyPrintPool:
         self._coverage = Coverage(self._fonts)
         self._more = tuple(map(str, fonts))
         self._limits = limits
+        # What the workers' own engines say. Fonts of East Asia are 40 MB, so they are read once.
+        self.fingerprint = fingerprint(self._fonts)
         self._lock = Lock()
         self._pool: ProcessPool | None = None
         self._printing: set[Future[bytes]] = set()
-
-    @property
-    def fingerprint(self) -> str:
-        """What the workers' own engines say."""
-        return fingerprint(self._fonts)
 
     def render(self, sheet: Sheet) -> bytes:
         """Have a worker print the sheet, and wait for it."""
@@ -79,7 +76,7 @@ class WeasyPrintPool:
         for one in printing:
             one.cancel()
         if pool is not None:
-            pool.stop()  # type: ignore[no-untyped-call]
+            pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves this one method untyped
             pool.join()
 
     def _print(self, sheet: Sheet, pool: ProcessPool) -> bytes:

@@ -92,8 +92,8 @@ class WeasyPrintEngine:
                     return self._print(sheet, tree)
             except RenderFailed:
                 raise
-            except Exception as error:
-                # Any of the engine's own faults: it names its kind, and not what the page said.
+            except Exception as error:  # the engine's own faults are of any kind
+                # It names that kind, and not what the page said.
                 raise RenderFailed(
                     f"the engine could not print this document ({type(error).__name__})"
                 ) from error
@@ -164,7 +164,7 @@ def _parse(html: str, limits: Limits) -> ET.Element:
     if "<!DOCTYPE" in html or "<!ENTITY" in html:
         raise RenderFailed("a sheet holds no document type")
     try:
-        root = ET.fromstring(html)  # noqa: S314
+        root = ET.fromstring(html)  # noqa: S314  (no document type, so no entities: see above)
     except (ET.ParseError, UnicodeEncodeError) as error:
         raise RenderFailed(f"the sheet is not well-formed: {error}") from error
     waiting = [(root, 1)]
@@ -193,7 +193,7 @@ def _html(tree: ET.Element, fetcher: object, elements: object) -> Any:
     import cssselect2
     from weasyprint import HTML
 
-    class Parsed(HTML):  # type: ignore[misc]
+    class Parsed(HTML):
         def __init__(self) -> None:
             self.base_url = None
             self.url_fetcher = fetcher
@@ -203,6 +203,7 @@ def _html(tree: ET.Element, fetcher: object, elements: object) -> Any:
             )
             self.etree_element = self.wrapper_element.etree_element
 
+        # Named and called as WeasyPrint does it.
         def _ua_stylesheets(self, forms: bool = False) -> list[object]:  # noqa: FBT001, FBT002
             return [elements]
 

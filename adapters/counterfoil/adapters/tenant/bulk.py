@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Unpack, cast
 
 from counterfoil.adapters.tenant.office import made
@@ -80,8 +81,8 @@ class Bulk(Prints):
             try:
                 for invoice in invoices:
                     # A thread acts for whoever asked, with their cause and their trace.
-                    mine = copy_context().run
-                    waiting.append(threads.submit(mine, self._one, invoice, options, again))
+                    one = partial(self._one, invoice, options, again=again)
+                    waiting.append(threads.submit(copy_context().run, one))
                     if len(waiting) > 2 * workers:
                         yield waiting.popleft().result()
                 while waiting:
@@ -90,7 +91,7 @@ class Bulk(Prints):
                 for future in waiting:
                     future.cancel()
 
-    def _one(self, invoice: Invoice, options: Options, again: bool) -> Kept:  # noqa: FBT001
+    def _one(self, invoice: Invoice, options: Options, *, again: bool) -> Kept:
         try:
             if not again and self._is_kept(invoice.id, options):
                 return Kept(invoice.id, invoice.number)

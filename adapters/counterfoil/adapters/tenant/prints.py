@@ -236,7 +236,7 @@ class Prints(Office):
         return fingerprint
 
     def _hold_extra(self) -> None:
-        if not all(map(find_spec, ("babel", "jinja2", "nh3", "segno", "tinyhtml5"))):
+        if not all(map(find_spec, ("babel", "jinja2", "nh3", "segno", "stdnum", "tinyhtml5"))):
             raise EngineUnavailable(
                 "documents need the extra for PDF: pip install 'counterfoil[pdf]'"
             )
@@ -250,8 +250,7 @@ class Prints(Office):
         return branding
 
     def _print(self, job: _Job) -> bytes:
-        engine = self._house.engine
-        made_by = engine.fingerprint.split(",")[0]
+        made_by = job.renderer.split(",")[0]
         with telemetry.span(
             "counterfoil.pdf.render",
             "counterfoil.documents.rendered",
@@ -259,7 +258,7 @@ class Prints(Office):
         ):
             for fallback in job.fallbacks:
                 telemetry.tell(fallback)
-            return engine.render(job.sheet)
+            return self._house.engine.render(job.sheet)
 
     # --- what is kept ---------------------------------------------------------------------
 

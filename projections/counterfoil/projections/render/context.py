@@ -16,7 +16,7 @@ from counterfoil.domain.line import Discount
 from counterfoil.domain.money import EXACT
 from counterfoil.domain.party import Address, Customer, Seller
 from counterfoil.domain.tax import Tax, TaxCategory
-from counterfoil.domain.totals import TaxGroup
+from counterfoil.domain.totals import TaxGroup, by_rate
 from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.invoice import Invoice, InvoiceLine
 from counterfoil.projections.render.branding import Branding
@@ -327,8 +327,6 @@ def _discount(pen: _Pen, discount: Discount | None) -> str:
 def _credit_note_totals(pen: _Pen, note: CreditNote) -> Iterator[Sum]:
     yield Sum(pen.says("totals", "subtotal"), pen.money(note.subtotal))
     yield from _taxes(pen, note.tax_groups)
-    if rest := note.total - note.subtotal - note.tax:
-        yield Sum(pen.says("totals", "rounding"), pen.money(rest))
     yield Sum(pen.says("totals", "total"), pen.money(note.total), "sum")
     for label, amount in (
         ("set_off", note.pre_payment_amount),
@@ -341,32 +339,25 @@ def _credit_note_totals(pen: _Pen, note: CreditNote) -> Iterator[Sum]:
 
 
 def _taxes(pen: _Pen, groups: Sequence[TaxGroup]) -> Iterator[Sum]:
-    """One row for each rate of a category (EN 16931 BG-23, BR-S-08): prices with tax and without
-    are two groups in the books and one on paper. A row without tax says by its mark why.
-    """
-    rows: dict[Tax, tuple[int, int]] = {}
-    for group in groups:
-        tax = group.tax.model_copy(update={"inclusive": False})
-        taxable, amount = rows.get(tax, (0, 0))
-        rows[tax] = (taxable + group.taxable, amount + group.amount)
+    """One row for each rate of a category. One without tax says by its mark which note is its."""
     why = _whys(pen, groups)
-    for tax, (taxable, amount) in rows.items():
-        base, rate = pen.money(taxable), pen.language.percent(tax.rate)
-        if tax.category is TaxCategory.OUTSIDE_SCOPE:
+    for group in by_rate(groups):
+        base, rate = pen.money(group.taxable), pen.language.percent(group.tax.rate)
+        if group.tax.category is TaxCategory.OUTSIDE_SCOPE:
             label = pen.says("totals", "untaxed", base=base)
         else:
             label = pen.says("totals", "tax", rate=rate, base=base)
-        mark = (
-            why.index(_tax_note(pen, tax)) if len(why) > 1 and _tax_note(pen, tax) in why else None
-        )
-        yield Sum(label if mark is None else f"{label} {_MARKS[mark]}", pen.money(amount))
+        note = _tax_note(pen, group.tax)
+        if len(why) > 1 and note in why:
+            label = f"{label} {_mark(why.index(note))}"
+        yield Sum(label, pen.money(group.amount))
 
 
 def _tax_notes(pen: _Pen, groups: Sequence[TaxGroup]) -> Iterator[str]:
     """Why nothing was charged, which the law wants in words (BT-120; VAT directive, 226 no. 11)."""
     why = _whys(pen, groups)
     for place, note in enumerate(why):
-        yield f"{_MARKS[place]} {note}" if len(why) > 1 else note
+        yield f"{_mark(place)} {note}" if len(why) > 1 else note
 
 
 def _whys(pen: _Pen, groups: Sequence[TaxGroup]) -> list[str]:
@@ -374,7 +365,8 @@ def _whys(pen: _Pen, groups: Sequence[TaxGroup]) -> list[str]:
     return list(dict.fromkeys(_tax_note(pen, tax) for tax in untaxed))
 
 
-_MARKS = [f"({place})" for place in range(1, 1_001)]
+def _mark(place: int) -> str:
+    return f"({place + 1})"
 
 
 def _tax_note(pen: _Pen, tax: Tax) -> str:
