@@ -99,7 +99,7 @@ class Watched(_Base):
     def __missing__(self, name: str) -> Any:
         self.computing += 1
         try:
-            return super().__missing__(name)
+            return super().__missing__(name)  # type: ignore[misc]  # their own kind of dictionary has it
         finally:
             self.computing -= 1
 
