@@ -13,9 +13,11 @@ from counterfoil.domain.crediting import Credit, CreditedLine
 from counterfoil.domain.invoice.commands import (
     ApplyCredit,
     AttemptPayment,
+    AttemptRefund,
     ChangeLine,
     DraftInvoice,
     FailPayment,
+    FailRefund,
     FinalizeInvoice,
     MarkUncollectible,
     ReconcileInvoice,
@@ -41,12 +43,15 @@ from counterfoil.domain.invoice.events import (
     InvoiceVoided,
     LineAdded,
     MarkedUncollectible,
+    News,
     PaidReason,
     PaymentActionRequired,
     PaymentAttempted,
     PaymentFailed,
     PaymentRefunded,
     PaymentSucceeded,
+    RefundAttempted,
+    RefundFailed,
     Status,
     Terms,
 )
@@ -204,25 +209,63 @@ def attempted(payment: str = "pay_1", amount: int = 11_900) -> PaymentAttempted:
     )
 
 
-def require_action(payment: str = "pay_1", intent: str = "pi_1") -> RequirePaymentAction:
+def told(provider_event: str = "evt_pay_1", occurred_at: datetime = NOON) -> News:
+    """Which event of the processor told it."""
+    return News(provider_event=provider_event, occurred_at=occurred_at)
+
+
+def require_action(
+    payment: str = "pay_1", intent: str = "pi_1", news: News | None = None
+) -> RequirePaymentAction:
     """Say that the payer must confirm."""
-    return RequirePaymentAction(payment=PaymentId(payment), intent=intent)
+    return RequirePaymentAction(payment=PaymentId(payment), intent=intent, news=news)
 
 
-def fail(payment: str = "pay_1", code: str = "card_declined") -> FailPayment:
+def action_required(
+    payment: str = "pay_1", intent: str = "pi_1", news: News | None = None
+) -> PaymentActionRequired:
+    """The payer had to confirm."""
+    return PaymentActionRequired(payment=PaymentId(payment), intent=intent, news=news)
+
+
+def fail(
+    payment: str = "pay_1", code: str = "card_declined", news: News | None = None
+) -> FailPayment:
     """Say that the processor did not get the money."""
     return FailPayment(
-        payment=PaymentId(payment), code=code, message="Your card was declined.", retryable=True
+        payment=PaymentId(payment),
+        code=code,
+        message="Your card was declined.",
+        retryable=True,
+        news=news,
     )
 
 
-def succeed(payment: str = "pay_1", reference: str | None = "ch_1") -> SucceedPayment:
+def failed(payment: str = "pay_1", news: News | None = None) -> PaymentFailed:
+    """The processor did not get the money."""
+    return PaymentFailed(
+        payment=PaymentId(payment),
+        code="card_declined",
+        message="Your card was declined.",
+        retryable=True,
+        news=news,
+    )
+
+
+def succeed(
+    payment: str = "pay_1", reference: str | None = "ch_1", news: News | None = None
+) -> SucceedPayment:
     """Say that the processor has the money."""
-    return SucceedPayment(payment=PaymentId(payment), reference=reference)
+    return SucceedPayment(payment=PaymentId(payment), reference=reference, news=news)
 
 
 def succeeded(
-    payment: str = "pay_1", amount: int = 11_900, *, surplus: int = 0
+    payment: str = "pay_1",
+    amount: int = 11_900,
+    *,
+    surplus: int = 0,
+    settled_before: int = 0,
+    news: News | None = None,
 ) -> PaymentSucceeded:
     """The processor had the money."""
     return PaymentSucceeded(
@@ -231,6 +274,8 @@ def succeeded(
         surplus=surplus,
         processor="stripe",
         reference="ch_1",
+        settled_before=settled_before,
+        news=news,
     )
 
 
@@ -270,14 +315,38 @@ def refunded(
     )
 
 
+def attempt_refund(
+    payment: str = "bank_1", refund: str = "ref_1", amount: Amount | None = None
+) -> AttemptRefund:
+    """Say that the processor is about to be asked to give money back."""
+    return AttemptRefund(payment=PaymentId(payment), refund=RefundId(refund), amount=amount)
+
+
+def refund_attempted(
+    payment: str = "bank_1", refund: str = "ref_1", *, amount: int
+) -> RefundAttempted:
+    """The processor was about to be asked to give money back."""
+    return RefundAttempted(payment=PaymentId(payment), refund=RefundId(refund), amount=amount)
+
+
+def fail_refund(refund: str = "ref_1", code: str = "account_closed") -> FailRefund:
+    """Say that the processor did not give the money back."""
+    return FailRefund(refund=RefundId(refund), code=code, message="The account is closed.")
+
+
+def refund_failed(payment: str = "bank_1", refund: str = "ref_1") -> RefundFailed:
+    """The processor did not give the money back."""
+    return RefundFailed(
+        payment=PaymentId(payment),
+        refund=RefundId(refund),
+        code="account_closed",
+        message="The account is closed.",
+    )
+
+
 ATTEMPTED = attempted()
-ACTION_REQUIRED = PaymentActionRequired(payment=PaymentId("pay_1"), intent="pi_1")
-FAILED = PaymentFailed(
-    payment=PaymentId("pay_1"),
-    code="card_declined",
-    message="Your card was declined.",
-    retryable=True,
-)
+ACTION_REQUIRED = action_required()
+FAILED = failed()
 SUCCEEDED = succeeded()
 RECORDED = recorded()
 PAID = InvoicePaid(reason=PaidReason.PAYMENT)

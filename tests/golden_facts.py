@@ -30,12 +30,15 @@ from counterfoil.domain.invoice.events import (
     LineRemoved,
     MarkedUncollectible,
     MetadataSet,
+    News,
     PaidReason,
     PaymentActionRequired,
     PaymentAttempted,
     PaymentFailed,
     PaymentRefunded,
     PaymentSucceeded,
+    RefundAttempted,
+    RefundFailed,
     Status,
     Terms,
 )
@@ -58,6 +61,8 @@ NOON = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 INVOICE = InvoiceId("in_019a")
 NOTE = CreditNoteId("cn_019a")
 PAYMENT = PaymentId("py_019a")
+REFUND = RefundId("re_1")
+NEWS = News(provider_event="evt_0", occurred_at=NOON)
 VAT = Tax(rate="19.00")
 EXEMPT = Tax(
     rate="0", category=TaxCategory.EXEMPT, exemption_reason="§ 4 Nr. 11 UStG", inclusive=True
@@ -164,8 +169,10 @@ FACTS: tuple[Event, ...] = (
     PaymentAttempted(
         payment=PAYMENT, amount=26273, processor="fake", payment_method="pm_card_visa"
     ),
-    PaymentActionRequired(payment=PAYMENT, intent="pi_1"),
-    PaymentFailed(payment=PAYMENT, code="card_declined", message="No funds.", retryable=True),
+    PaymentActionRequired(payment=PAYMENT, intent="pi_1", news=NEWS),
+    PaymentFailed(
+        payment=PAYMENT, code="card_declined", message="No funds.", retryable=True, news=NEWS
+    ),
     PaymentSucceeded(
         payment=PAYMENT,
         amount=30000,
@@ -173,11 +180,17 @@ FACTS: tuple[Event, ...] = (
         processor="fake",
         reference="ch_1",
         received_at=NOON,
+        settled_before=5000,
+        news=NEWS,
     ),
     InvoicePaid(reason=PaidReason.PAYMENT),
+    RefundAttempted(payment=PAYMENT, refund=REFUND, amount=1000, reason="goodwill"),
+    RefundFailed(
+        payment=PAYMENT, refund=REFUND, code="account_closed", message="The account is closed."
+    ),
     PaymentRefunded(
         payment=PAYMENT,
-        refund=RefundId("re_1"),
+        refund=REFUND,
         amount=1000,
         reopened=0,
         reason="goodwill",
@@ -248,5 +261,19 @@ FACTS: tuple[Event, ...] = (
     ),
     NumberAssigned(
         place=1, number="INV-2026-0001", document="in_019a", issued_on=date(2026, 11, 20)
+    ),
+)
+
+# What was written before a fact got more fields: `tests/golden/earlier` is read as these, for ever.
+EARLIER: tuple[Event, ...] = (
+    PaymentActionRequired(payment=PAYMENT, intent="pi_1"),
+    PaymentFailed(payment=PAYMENT, code="card_declined", message="No funds.", retryable=True),
+    PaymentSucceeded(
+        payment=PAYMENT,
+        amount=30000,
+        surplus=3727,
+        processor="fake",
+        reference="ch_1",
+        received_at=NOON,
     ),
 )

@@ -55,14 +55,17 @@ from examples import (
     VAT,
     VOID,
     attempt,
+    attempt_refund,
     credit,
     fail,
+    fail_refund,
     item,
     reconcile,
     record,
     refund,
     require_action,
     succeed,
+    told,
     withdraw,
 )
 
@@ -75,6 +78,14 @@ payments = st.sampled_from(("pay_1", "pay_2", "pay_3", "bank_1"))
 # Mostly the round figures that meet each other: too little, half, all, too much.
 sums = st.sampled_from((1, 5_000, 5_950, 11_900, 15_000)) | st.integers(1, 20_000)
 amounts = st.none() | sums
+refunds = st.sampled_from(("ref_1", "ref_2", "ref_3"))
+# Few events and few moments, so that they come twice, late and out of order.
+told_by = st.none() | st.builds(
+    told,
+    st.sampled_from(("evt_pay_1", "evt_pay_2", "evt_pay_3")),
+    st.integers(0, 3).map(lambda days: NOON + timedelta(days=days)),
+)
+codes = st.sampled_from(("card_declined", "expired_card"))
 items = st.builds(
     lambda id, quantity, cents, tax, discount: item(
         id, quantity=quantity, unit_price=f"{cents / 100:.2f}", tax=tax, discount=discount
@@ -125,11 +136,13 @@ lasting_commands: st.SearchStrategy[InvoiceCommand] = st.one_of(
     ),
     st.sampled_from((SEND, SendInvoice(delivery="mail_2", to="ada@example.com"), VOID, GIVE_UP)),
     st.builds(attempt, payments, amounts),
-    st.builds(require_action, payments),
-    st.builds(fail, payments),
-    st.builds(succeed, payments),
+    st.builds(require_action, payments, st.sampled_from(("pi_1", "pi_2")), told_by),
+    st.builds(fail, payments, codes, told_by),
+    st.builds(succeed, payments, news=told_by),
     st.builds(record, payments, sums),
-    st.builds(refund, payments, st.sampled_from(("ref_1", "ref_2")), amounts),
+    st.builds(attempt_refund, payments, refunds, amounts),
+    st.builds(fail_refund, refunds),
+    st.builds(refund, payments, refunds, amounts),
     st.builds(credit, st.sampled_from(("cn_1", "cn_2", "cn_3")), amounts),
     st.builds(
         lambda note, line_id, quantity: ApplyCredit(
@@ -147,6 +160,19 @@ news: st.SearchStrategy[InvoiceCommand] = st.builds(
     st.sampled_from((Status.OPEN, Status.PAID, Status.UNCOLLECTIBLE, Status.VOID)),
     st.sampled_from(("evt_1", "evt_2", "evt_3")),
     st.integers(0, 5).map(lambda days: NOON + timedelta(days=days)),
+)
+# Money that comes, fails, comes late and goes back, while an outsider tells of it as well.
+money_commands: st.SearchStrategy[InvoiceCommand] = st.one_of(
+    st.builds(attempt, payments, amounts),
+    st.builds(require_action, payments, news=told_by),
+    st.builds(fail, payments, codes, told_by),
+    st.builds(succeed, payments, news=told_by),
+    st.builds(record, payments, sums),
+    st.builds(attempt_refund, payments, refunds, amounts),
+    st.builds(fail_refund, refunds),
+    st.builds(refund, payments, refunds, amounts),
+    st.sampled_from((GIVE_UP, VOID)),
+    news,
 )
 own_commands = st.one_of(draft_commands, lasting_commands)
 any_command = st.one_of(own_commands, news)

@@ -18,16 +18,26 @@ from counterfoil.adapters.read_models.sqlite import SQLiteStore
 from counterfoil.billing import Billing, Range, Tenant
 from counterfoil.domain import Customer, Discount, NewLine, Seller, Tax
 from counterfoil.domain.errors import Conflict, Malformed, NotFound, Unavailable
+from counterfoil.domain.invoice.commands import InvoiceCommand
 from counterfoil.domain.invoice.events import Status
 from counterfoil.projections.ageing import Aged, Ageing
 from counterfoil.projections.credit_notes import CreditNotes
 from counterfoil.projections.customers import Customers
 from counterfoil.projections.invoices import STEP, Invoices
 from counterfoil.projections.journal import Journal
-from counterfoil.projections.payments import Payments
+from counterfoil.projections.payments import Payments, Unsettled
 from counterfoil.projections.projection import Question
 from counterfoil.projections.series import Series
-from examples import attempt, fail, refund, require_action, succeed
+from examples import (
+    attempt,
+    attempt_refund,
+    fail,
+    fail_refund,
+    refund,
+    require_action,
+    succeed,
+)
+from projections import worlds
 from support import postgres
 from test_paging import fill, obey
 
@@ -979,6 +989,60 @@ def test_payments_are_listed_whatever_became_of_them(world: World) -> None:
     assert acme.payments.list(customer="cus_2").data == ()
 
 
+def test_a_payment_that_succeeded_after_it_failed_shows_no_failure(world: World) -> None:
+    acme = world.acme
+    invoice = _sold(world, "100")
+    for command in (attempt("py_1"), fail("py_1"), attempt("py_2"), succeed("py_1")):
+        obey(world.billing, "acme", invoice.id, command)
+    (late,) = acme.payments.list(status="succeeded")
+    assert (late.id, late.failure_code, late.failure_message) == ("py_1", None, None)
+    assert (late.reference, late.amount, late.surplus) == ("ch_1", 10_000, 0)
+    (live,) = acme.payments.list(status="processing")
+    assert (live.id, live.ended_at) == ("py_2", None)
+    assert acme.payments.list(status="failed").data == ()
+    seen = acme.invoices.get(invoice.id)
+    assert seen == acme.get_invoice(invoice.id)
+    assert (seen.status, seen.attempt_count) == ("paid", 2)
+
+
+def test_money_that_an_outsider_told_of_first_is_in_the_books_once(world: World) -> None:
+    acme = world.acme
+    invoice = _sold(world, "100")
+    obey(world.billing, "acme", invoice.id, attempt("py_1", 4_000))
+    acme.reconcile_invoice(invoice.id, status="paid", provider_event_id="evt_1", occurred_at=NOON)
+    before = acme.journal.balances()
+    obey(world.billing, "acme", invoice.id, succeed("py_1"))
+    assert acme.journal.balances() == before
+    assert acme.payments.list().data[0].surplus == 0
+    assert acme.customers.get("cus_1")[0].paid == 10_000
+    seen = acme.invoices.get(invoice.id)
+    assert seen == acme.get_invoice(invoice.id)
+    assert (seen.amount_paid, seen.amount_remaining) == (10_000, 0)
+
+
+def test_what_an_outsider_says_again_does_not_change_since_when_it_is_so(world: World) -> None:
+    acme, clock = world.acme, world.clock
+    for status, time in (
+        ("paid", "paid_at"),
+        ("void", "voided_at"),
+        ("uncollectible", "marked_uncollectible_at"),
+        ("open", "finalized_at"),
+    ):
+        invoice = _sold(world, "100")
+        for place in range(3):
+            clock.now += timedelta(hours=1)
+            acme.reconcile_invoice(
+                invoice.id,
+                status=status,
+                provider_event_id=f"evt_{place}",
+                occurred_at=NOON + timedelta(days=place),
+            )
+            seen = acme.invoices.get(invoice.id)
+            assert seen == acme.get_invoice(invoice.id)
+            first = clock.now - timedelta(hours=place + (status == "open"))
+            assert (seen.status, getattr(seen, time)) == (status, first)
+
+
 # --- by an index ----------------------------------------------------------------------------
 
 
@@ -1007,6 +1071,8 @@ def _questions(
         yield partial(payments.list, **asked)
     yield lambda: payments.list(status="failed")
     yield payments.list
+    yield lambda: payments.unsettled(before=NOON)
+    yield lambda: payments.refunds("x")
     yield notes.list
     yield lambda: notes.list(invoice="x")
     yield lambda: notes.list(customer="x")
@@ -1130,5 +1196,113 @@ def test_money_that_went_back_is_listed_by_its_invoice(world: World) -> None:
     obey(world.billing, "acme", paid.id, refund(payment.id, "re_1", 300))
     (back,) = acme.payments.refunds(paid.id)
     assert (back.id, back.payment, back.amount, back.reopened) == ("re_1", payment.id, 300, 0)
+    assert (back.status, back.created, back.ended_at) == ("succeeded", NOON, NOON)
     assert acme.payments.list(invoice=paid.id).data[0].amount_refunded == 300
     assert acme.payments.refunds("in_none") == ()
+
+
+def test_a_refund_is_listed_whatever_became_of_it(world: World) -> None:
+    acme = world.acme
+    invoice = acme.record_payment(_sold(world, "10").id, amount="10")
+    (payment,) = acme.payments.list(invoice=invoice.id)
+    at = [NOON + timedelta(hours=place) for place in range(7)]
+    commands: Sequence[InvoiceCommand] = (
+        attempt_refund(payment.id, "re_1", 300),
+        attempt_refund(payment.id, "re_2", 200),
+        attempt_refund(payment.id, "re_3", 100),
+        fail_refund("re_2"),
+        refund(payment.id, "re_1"),
+        fail_refund("re_3"),
+        refund(payment.id, "re_3"),
+    )
+    for when, command in zip(at, commands, strict=True):
+        worlds.obey(world.billing, when, "acme", invoice.id, command)
+    made, failed, late = acme.payments.refunds(invoice.id)
+    assert (made.id, made.status, made.amount, made.created, made.ended_at) == (
+        "re_1", "succeeded", 300, at[0], at[4]
+    )  # fmt: skip
+    assert (failed.id, failed.status, failed.amount, failed.created, failed.ended_at) == (
+        "re_2", "failed", 200, at[1], at[3]
+    )  # fmt: skip
+    assert (failed.failure_code, failed.failure_message, failed.reopened) == (
+        "account_closed", "The account is closed.", 0
+    )  # fmt: skip
+    assert (late.id, late.status, late.failure_code, late.failure_message) == (
+        "re_3", "succeeded", None, None
+    )  # fmt: skip
+    assert (late.created, late.ended_at) == (at[2], at[6])
+    assert acme.payments.list().data[0].amount_refunded == 400
+
+
+def test_a_refund_that_is_pending_moves_nothing_yet(world: World) -> None:
+    acme = world.acme
+    invoice = acme.record_payment(_sold(world, "10").id, amount="10")
+    (payment,) = acme.payments.list(invoice=invoice.id)
+    books = acme.journal.balances()
+    obey(world.billing, "acme", invoice.id, attempt_refund(payment.id, "re_1"))
+    (pending,) = acme.payments.refunds(invoice.id)
+    assert (pending.status, pending.amount, pending.reopened) == ("pending", 1_000, 0)
+    assert (pending.reference, pending.ended_at) == (None, None)
+    assert acme.journal.balances() == books
+    assert acme.payments.list().data[0].amount_refunded == 0
+
+
+# --- what waits for its outcome -------------------------------------------------------------
+
+
+def test_what_waits_for_its_outcome_is_found_the_longest_first(world: World) -> None:
+    acme = world.acme
+    paying, asking, refunding, both, done = (_sold(world, "10").id for _ in range(5))
+    for place, (invoice, payment) in enumerate(
+        ((refunding, "py_r"), (both, "py_b"), (done, "py_d"))
+    ):
+        when = NOON - timedelta(days=9 - place)
+        worlds.obey(world.billing, when, "acme", invoice, attempt(payment, 500))
+        worlds.obey(world.billing, when, "acme", invoice, succeed(payment))
+    worlds.obey(world.billing, NOON, "acme", done, attempt("py_e"))
+    worlds.obey(world.billing, NOON, "acme", done, fail("py_e"))
+    told: Sequence[tuple[int, str, InvoiceCommand]] = (
+        (4, paying, attempt("py_1")),
+        (3, asking, attempt("py_2")),
+        (9, asking, require_action("py_2")),
+        (2, refunding, attempt_refund("py_r", "re_1")),
+        (1, both, attempt_refund("py_b", "re_2")),
+        (5, both, attempt("py_3")),
+        (0, done, attempt_refund("py_d", "re_3")),
+        (1, done, fail_refund("re_3")),
+        (1, done, attempt_refund("py_d", "re_4")),
+        (2, done, refund("py_d", "re_4")),
+    )
+    for hours, invoice, command in told:
+        worlds.obey(world.billing, NOON + timedelta(hours=hours), "acme", invoice, command)
+    assert acme.payments.unsettled(before=NOON + timedelta(days=1)) == (
+        Unsettled(both, "re_2", is_refund=True),
+        Unsettled(refunding, "re_1", is_refund=True),
+        Unsettled(asking, "py_2", is_refund=False),
+        Unsettled(paying, "py_1", is_refund=False),
+        Unsettled(both, "py_3", is_refund=False),
+    )
+    assert world.billing.tenant("other").payments.unsettled(before=NOON + timedelta(days=1)) == ()
+
+
+def test_what_waits_since_a_moment_is_found_from_that_moment_on(world: World) -> None:
+    acme = world.acme
+    invoice = _sold(world, "10").id
+    worlds.obey(world.billing, NOON, "acme", invoice, attempt("py_1"))
+    instant = timedelta(microseconds=1)
+    waits = Unsettled(invoice, "py_1", is_refund=False)
+    assert acme.payments.unsettled(before=NOON - instant) == ()
+    assert acme.payments.unsettled(before=NOON) == (waits,)
+    there = timezone(timedelta(hours=-5))
+    assert acme.payments.unsettled(before=(NOON - instant).astimezone(there)) == ()
+    assert acme.payments.unsettled(before=NOON.astimezone(there)) == (waits,)
+    worlds.obey(world.billing, NOON, "acme", invoice, succeed("py_1"))
+    assert acme.payments.unsettled(before=NOON) == ()
+
+
+def test_what_waits_is_asked_for_with_a_moment(varied: World) -> None:
+    for wrong in (NOON.replace(tzinfo=None), TODAY, 3, "now", None):
+        asked: Any = wrong
+        with pytest.raises(Malformed) as refused:
+            varied.acme.payments.unsettled(before=asked)
+        assert refused.value.field == "before"

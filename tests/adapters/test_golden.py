@@ -8,9 +8,10 @@ import pytest
 
 from counterfoil.adapters.event_store.codec import KINDS, Codec
 from counterfoil.domain.value import Event
-from golden_facts import FACTS
+from golden_facts import EARLIER, FACTS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+BEFORE = GOLDEN / "earlier"
 
 
 def test_every_fact_has_an_example() -> None:
@@ -28,3 +29,16 @@ def test_a_fact_is_written_as_its_golden_bytes(fact: Event) -> None:
 def test_golden_bytes_of_every_version_are_read(path: Path) -> None:
     fact = Codec().decode(path.stem, path.read_bytes(), stream="golden", position=1)
     assert fact in FACTS
+
+
+def test_every_earlier_shape_has_its_fact() -> None:
+    assert {fact.stored_as for fact in EARLIER} == {path.stem for path in BEFORE.glob("*.json")}
+
+
+@pytest.mark.parametrize("fact", EARLIER, ids=lambda fact: fact.stored_as)
+def test_a_fact_that_was_stored_before_it_had_more_fields_is_read_with_their_defaults(
+    fact: Event,
+) -> None:
+    written = (BEFORE / f"{fact.stored_as}.json").read_bytes()
+    assert Codec().decode(fact.stored_as, written, stream="golden", position=1) == fact
+    assert fact not in FACTS

@@ -55,17 +55,23 @@ from examples import (
     WITHDRAWN,
     applied,
     attempt,
+    attempt_refund,
     credit,
     draft,
     fail,
+    fail_refund,
     item,
     line,
+    reconcile,
     reconciled,
     record,
     refund,
+    refund_attempted,
+    refund_failed,
     refunded,
     require_action,
     succeed,
+    succeeded,
     withdraw,
 )
 from histories import History, after
@@ -91,6 +97,8 @@ FACTS: dict[type[InvoiceEvent], tuple[InvoiceEvent, History, History]] = {
         (FAILED, (*OPEN, ATTEMPTED), DRAFT),
         (SUCCEEDED, (*OPEN, ATTEMPTED), DRAFT),
         (PAID, (*OPEN, RECORDED), DRAFT),
+        (refund_attempted(amount=1), PAID_UP, DRAFT),
+        (refund_failed(), (*PAID_UP, refund_attempted(amount=1)), DRAFT),
         (refunded(amount=1, reopened=0), PAID_UP, DRAFT),
         (MARKED_UNCOLLECTIBLE, OPEN, DRAFT),
         (VOIDED, OPEN, DRAFT),
@@ -151,6 +159,23 @@ def test_every_fact_has_a_name_of_its_own_and_a_version() -> None:
         (
             (draft(item()), FINALIZE, record(), refund(amount=1)),
             (*PAID_UP, refunded(amount=1, reopened=0)),
+        ),
+        (
+            (draft(item()), FINALIZE, record(), attempt_refund(amount=1), fail_refund()),
+            (*PAID_UP, refund_attempted(amount=1), refund_failed()),
+        ),
+        (
+            (draft(item()), FINALIZE, attempt(), fail(), succeed()),
+            (*OPEN, ATTEMPTED, FAILED, SUCCEEDED, PAID),
+        ),
+        (
+            (draft(item()), FINALIZE, attempt(), reconcile(Status.PAID), succeed()),
+            (
+                *OPEN,
+                ATTEMPTED,
+                reconciled(Status.PAID, settled=11_900),
+                succeeded(settled_before=11_900),
+            ),
         ),
         (
             (draft(item()), FINALIZE, RecordDocument(document=STORED)),

@@ -56,6 +56,7 @@ from histories import (
     draft_commands,
     histories,
     lasting_commands,
+    money_commands,
     own_commands,
 )
 
@@ -139,8 +140,68 @@ def test_never_more_goes_back_than_came(history: History) -> None:
     if isinstance(invoice, Issued):
         for payment in invoice.payments:
             back = [one.amount for one in invoice.refunds if one.payment == payment.payment]
-            assert sum(back) <= payment.amount
-            assert 0 <= payment.surplus <= payment.amount
+            held = [one.amount for one in invoice.refunding if one.payment == payment.payment]
+            assert sum(back) + sum(held) <= payment.amount
+            assert payment.surplus >= 0
+            assert payment.settled_before >= 0
+            assert payment.surplus + payment.settled_before <= payment.amount
+
+
+@over(histories(money_commands))
+def test_money_counts_once_whoever_told_of_it_first(history: History) -> None:
+    invoice = fold(history)
+    if isinstance(invoice, Issued):
+        came = sum(payment.amount - payment.surplus for payment in invoice.payments)
+        owed_again = sum(one.reopened for one in invoice.refunds)
+        assert invoice.settled >= 0
+        assert invoice.amount_paid == came - owed_again + invoice.settled
+        assert invoice.amount_paid <= invoice.amount_due
+        if invoice.status is Status.PAID:
+            assert invoice.amount_remaining == 0
+        else:
+            assert invoice.settled == 0
+
+
+@over(histories(money_commands))
+def test_one_attempt_at_most_is_live_and_all_that_failed_or_succeeded_ended(
+    history: History,
+) -> None:
+    invoice = fold(history)
+    if isinstance(invoice, Issued):
+        live = [one for one in invoice.attempts if not invoice.ended(one.payment)]
+        assert live == ([] if invoice.attempt is None else [invoice.attempt])
+        assert {one.payment for one in invoice.failures} <= {
+            one.payment for one in invoice.attempts
+        }
+
+
+@over(histories(money_commands))
+def test_every_refund_is_pending_or_failed_or_made(history: History) -> None:
+    invoice = fold(history)
+    if isinstance(invoice, Issued):
+        made = {one.refund: (one.payment, one.amount) for one in invoice.refunds}
+        asked = {one.refund: (one.payment, one.amount) for one in invoice.refund_attempts}
+        missing = {one.refund for one in invoice.refund_failures}
+        assert (len(made), len(asked)) == (len(invoice.refunds), len(invoice.refund_attempts))
+        assert len(missing) == len(invoice.refund_failures)
+        assert missing <= asked.keys()
+        assert all(asked.get(refund, said) == said for refund, said in made.items())
+        assert {one.refund for one in invoice.refunding} == asked.keys() - made.keys() - missing
+
+
+@over(histories(money_commands))
+def test_an_event_of_the_processor_is_the_news_of_one_fact_that_is_no_success(
+    history: History,
+) -> None:
+    invoice = fold(history)
+    if isinstance(invoice, Issued):
+        told = [*(one.news for one in invoice.intents), *(one.news for one in invoice.failures)]
+        events = [news.provider_event for news in told if news is not None]
+        assert len(set(events)) == len(events)
+        for payment in invoice.attempts:
+            of_it = [one.news for one in invoice.intents if one.payment == payment.payment]
+            times = [news.occurred_at for news in of_it if news is not None]
+            assert times == sorted(times)
 
 
 @over(histories())
@@ -158,9 +219,9 @@ def test_credit_notes_never_pass_the_invoice(history: History) -> None:
 def test_every_id_of_a_payment_is_used_once(history: History) -> None:
     invoice = fold(history)
     if isinstance(invoice, Issued):
-        came = [one.payment for one in invoice.payments]
-        ended = [*came, *(one.payment for one in invoice.failures)]
-        assert len(set(ended)) == len(ended)
+        for facts in (invoice.attempts, invoice.payments, invoice.failures):
+            ids = [one.payment for one in facts]
+            assert len(set(ids)) == len(ids)
 
 
 # --- finalizing freezes ---------------------------------------------------------------------

@@ -455,8 +455,37 @@ def test_one_event_of_the_provider_is_believed_once() -> None:
     given(*OPEN, void).when(reconcile(Status.PAID)).then_nothing()
 
 
-def test_what_the_invoice_is_already_needs_no_fact() -> None:
-    given(*OPEN).when(reconcile(Status.OPEN)).then_nothing()
+def test_what_the_invoice_is_already_is_a_fact_too_and_settles_nothing() -> None:
+    given(*OPEN).when(reconcile(Status.OPEN)).then(reconciled(Status.OPEN))
+    given(*PAID_UP).when(reconcile(Status.PAID)).then(reconciled(Status.PAID))
+
+
+def test_news_that_changed_nothing_is_known_when_it_comes_again() -> None:
+    history = (*OPEN, reconciled(Status.OPEN), reconciled(Status.VOID, provider_event="evt_2"))
+    given(*history).when(reconcile(Status.OPEN)).then_nothing()
+    given(*OPEN, reconciled(Status.OPEN), *PAID_UP[len(OPEN) :]).when(
+        reconcile(Status.OPEN)
+    ).then_nothing()
+
+
+def test_news_that_changed_nothing_makes_older_news_late() -> None:
+    history = (*OPEN, reconciled(Status.OPEN, occurred_at=LATER))
+    given(*history).when(reconcile(Status.PAID, "evt_2", NOON)).then_rejected(
+        Reason.OUTDATED, known=LATER, given=NOON
+    )
+
+
+def test_an_outsider_that_says_paid_twice_settles_once() -> None:
+    history = (*OPEN, reconciled(Status.PAID, settled=11_900))
+    second = reconciled(Status.PAID, provider_event="evt_2", occurred_at=LATER)
+    given(*history).when(reconcile(Status.PAID, "evt_2", LATER)).then(second)
+    invoice = fold((*history, second))
+    assert isinstance(invoice, Issued)
+    assert (invoice.amount_paid, invoice.settled) == (11_900, 11_900)
+    third = LATER + timedelta(hours=1)
+    given(*history, second).when(reconcile(Status.OPEN, "evt_3", third)).then(
+        reconciled(Status.OPEN, settled=-11_900, provider_event="evt_3", occurred_at=third)
+    )
 
 
 def test_news_older_than_what_is_known_is_refused() -> None:

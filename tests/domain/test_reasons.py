@@ -42,7 +42,7 @@ RAISED = [
     (f"{path.stem}:{call.lineno}", reason, sorted(word.arg for word in call.keywords if word.arg))
     for path, call in _calls(DOMAIN, "*.py")
     if isinstance(call.func, ast.Name) and call.func.id == "Rejected" and call.args
-    for reason in _reasons(call.args[0])
+    for reason in sorted(_reasons(call.args[0]))
 ]
 
 

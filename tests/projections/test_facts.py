@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -16,8 +18,9 @@ from counterfoil.domain.series.events import NumberAssigned, SeriesOpened
 from counterfoil.domain.value import Event
 from counterfoil.projections import facts
 from counterfoil.projections.invoice_fold import TELLS
-from golden_facts import FACTS
+from golden_facts import EARLIER, FACTS
 
+EARLIER_BYTES = Path(__file__).parents[1] / "golden" / "earlier"
 VIEWS: dict[type[Event], type[msgspec.Struct]] = {
     **{kind: view for kind, (_, view, _) in TELLS.items()},
     InvoiceDrafted: facts.InvoiceDrafted,
@@ -45,6 +48,13 @@ def test_a_view_says_what_the_fact_says(fact: Event) -> None:
     )
     said = fact.model_dump(mode="json")
     assert within(shown, said)
+
+
+@pytest.mark.parametrize("fact", EARLIER, ids=lambda fact: fact.stored_as)
+def test_a_view_reads_what_was_stored_before_the_fact_had_more_fields(fact: Event) -> None:
+    written = (EARLIER_BYTES / f"{fact.stored_as}.json").read_bytes()
+    seen = msgspec.json.decode(written, type=VIEWS[type(fact)])
+    assert seen == msgspec.json.decode(Codec().encode(fact), type=VIEWS[type(fact)])
 
 
 def parsed(raw: object) -> object:

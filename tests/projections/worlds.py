@@ -32,7 +32,17 @@ from counterfoil.domain.ports import Append, Origin
 from counterfoil.projections.catalogue import PROJECTIONS
 from counterfoil.projections.projection import Projection, Row, Table
 from counterfoil.projections.store import Store
-from examples import STORED, attempt, fail, refund, require_action, succeed
+from examples import (
+    STORED,
+    attempt,
+    attempt_refund,
+    fail,
+    fail_refund,
+    refund,
+    require_action,
+    succeed,
+    told,
+)
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SELLER = Seller(name="Northwind")
@@ -133,7 +143,7 @@ WHAT = (
     "draft", "draft", "draft", "add", "change", "remove", "discount", "amend", "metadata",
     "discard", "finalize", "finalize", "finalize", "send", "pay", "pay", "overpay", "give up",
     "void", "credit", "credit all", "split", "void credit", "reconcile", "attempt", "confirm",
-    "fail", "succeed", "refund", "document", "later", "later",
+    "fail", "succeed", "hear", "refund", "ask back", "no refund", "document", "later", "later",
 )  # fmt: skip
 steps = st.builds(
     Step, st.integers(0, 1), st.sampled_from(WHAT), st.integers(0, 5), st.integers(0, 11)
@@ -154,7 +164,8 @@ FULL_LIFE = tuple(
         ("draft", 0, 9), ("discount", 3, 4), ("metadata", 0, 1), ("amend", 1, 2), ("discard", 4, 0),
         ("finalize", 0, 0), ("finalize", 1, 0), ("finalize", 2, 0), ("finalize", 5, 0),
         ("send", 0, 0), ("later", 0, 5), ("attempt", 0, 0), ("confirm", 0, 0), ("fail", 0, 0),
-        ("pay", 0, 2), ("attempt", 0, 1), ("succeed", 0, 1), ("refund", 0, 1), ("later", 0, 9),
+        ("pay", 0, 2), ("attempt", 0, 1), ("succeed", 0, 1), ("ask back", 0, 4),
+        ("no refund", 0, 4), ("ask back", 0, 10), ("refund", 0, 1), ("later", 0, 9),
         ("overpay", 1, 3), ("split", 1, 2), ("credit", 2, 5), ("credit", 5, 4),
         ("void credit", 1, 0), ("give up", 2, 0), ("reconcile", 5, 2), ("later", 0, 9),
         ("draft", 0, 3), ("finalize", 6, 0), ("void", 6, 0), ("document", 0, 1),
@@ -295,6 +306,13 @@ def _commands(how: int) -> Mapping[str, InvoiceCommand]:
         "confirm": require_action(payment),
         "fail": fail(payment),
         "succeed": succeed(payment),
+        "hear": (
+            require_action(payment, f"pi_{how}", told(f"evt_pay_{how}")),
+            fail(payment, news=told(f"evt_pay_{how}")),
+            succeed(payment, news=told(f"evt_pay_{how}")),
+        )[how // 3 % 3],
+        "ask back": attempt_refund(payment, f"ref_{how}", None if how % 2 else 1),
+        "no refund": fail_refund(f"ref_{how}"),
         "refund": refund(payment, f"ref_{how}", None if how % 2 else 1).model_copy(
             update={"reason": "sorry", "reference": f"re_{how}"}
         ),

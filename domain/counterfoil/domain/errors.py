@@ -6,6 +6,9 @@ CounterfoilError
 ├─ NotFound                    no such document
 ├─ Malformed(field, problem)   input that is not a command
 ├─ ActionRequired(intent)      the payer must act (strong customer authentication)
+├─ PaymentDeclined(code, …)    the processor refuses to move money
+├─ PaymentPending              the processor does not know yet
+├─ ProcessorNotConfigured      no processor, another one, or it does not let us in
 ├─ CorruptHistory              stored bytes do not parse, a chain is broken: stop
 ├─ AppendOnly                  the store refused to change or delete what is stored
 ├─ SchemaMissing · SchemaTooNew
@@ -13,6 +16,7 @@ CounterfoilError
 ├─ PdfDisabled · EngineUnavailable · RenderFailed
 ├─ StorageNotConfigured · ObjectNotFound · IntegrityFailed
 └─ Unavailable                 a store, a bucket or a processor is down; may be retried
+   └─ RateLimited(retry_after_s)
 """
 
 from __future__ import annotations
@@ -49,6 +53,8 @@ class Reason(StrEnum):
     PAYMENT_ENDED = "payment_ended"
     MONEY_RECEIVED = "money_received"
     CREDIT_NOTE_LIVES = "credit_note_lives"
+    NO_SUCH_REFUND = "no_such_refund"
+    REFUND_ENDED = "refund_ended"
     REFUND_EXISTS = "refund_exists"
     REFUND_EXCEEDS_PAYMENT = "refund_exceeds_payment"
     NO_SUCH_CREDIT_NOTE = "no_such_credit_note"
@@ -85,7 +91,8 @@ _SAYS: dict[Reason, str] = {
     Reason.NEGATIVE_TOTAL: "the total is {total} (minor units); "
     "an invoice is not negative, issue a credit note instead",
     Reason.DUE_BEFORE_ISSUE: "due_date {due_on} is before the issue date {issued_on}",
-    Reason.PAYMENT_IN_PROGRESS: "payment {payment} is still in progress; wait for its outcome",
+    Reason.PAYMENT_IN_PROGRESS: "payment {payment} is still in progress; "
+    "settle it, cancel it, or wait for its outcome",
     Reason.PAYMENT_EXCEEDS_REMAINING: "only {left} (minor units) are left to pay",
     Reason.PAYMENT_EXISTS: "payment {payment} exists with other content; choose another id",
     Reason.NO_SUCH_PAYMENT: "there is no payment {payment}",
@@ -93,6 +100,8 @@ _SAYS: dict[Reason, str] = {
     Reason.MONEY_RECEIVED: "{received} (minor units) were received; "
     "correct the invoice with a credit note instead",
     Reason.CREDIT_NOTE_LIVES: "credit note {credit_note} stands against it; void that one first",
+    Reason.NO_SUCH_REFUND: "there is no refund {refund}",
+    Reason.REFUND_ENDED: "refund {refund} has ended already, otherwise than this says",
     Reason.REFUND_EXISTS: "refund {refund} exists with other content; choose another id",
     Reason.REFUND_EXCEEDS_PAYMENT: "at most {left} (minor units) of payment {payment} "
     "can still be refunded",
@@ -168,6 +177,28 @@ class ActionRequired(CounterfoilError):
         super().__init__("the payer must confirm this payment; hand them the intent")
 
 
+class PaymentDeclined(CounterfoilError):
+    """The processor refuses; `retryable` says whether it may agree later."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        super().__init__(f"the payment was declined ({code}): {message}")
+
+
+class PaymentPending(CounterfoilError):
+    """The processor does not know yet whether money will move; it is asked again by settling."""
+
+    def __init__(self, payment: str) -> None:
+        self.payment = payment
+        super().__init__(f"payment {payment} is still being processed; settle it later")
+
+
+class ProcessorNotConfigured(CounterfoilError):
+    """No processor is configured, it is not the one of this payment, or it does not let us in."""
+
+
 class CorruptHistory(CounterfoilError):
     """Stored history cannot be true: stop, and look at this stream and position."""
 
@@ -230,3 +261,11 @@ class IntegrityFailed(CounterfoilError):
 
 class Unavailable(CounterfoilError):
     """A store, a bucket or a processor is down; asking again later may work."""
+
+
+class RateLimited(Unavailable):
+    """We asked too much; `retry_after_s` is how long to wait, where that was said."""
+
+    def __init__(self, problem: str, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(problem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -181,23 +181,62 @@ class DocumentStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """Money that a processor is to take. All of it stands in the log before anybody is asked, so
+    that whoever asks again, after a crash or elsewhere, asks the same under the same `key`.
+
+    `reference` is the processor's own name of it, as far as that was heard.
+    """
+
+    key: str
+    amount: Money
+    payment_method: str
+    tenant: str
+    invoice: str
+    payment: str
+    customer: str
+    attempted_at: datetime
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repayment:
+    """Money that a processor is to give back of a charge, by the processor's name of that."""
+
+    key: str
+    amount: Money
+    charge: str
+    tenant: str
+    invoice: str
+    payment: str
+    refund: str
+
+
+@dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The processor has the money."""
+    """The money has moved."""
 
     reference: str
 
 
 @dataclass(frozen=True, slots=True)
-class NeedsAction:
-    """The payer must confirm; `client_secret` is for them alone and is never stored."""
+class Intent:
+    """What the payer is shown, to confirm; the secret is for them alone and is never stored."""
 
-    intent: str
-    client_secret: str
+    id: str
+    client_secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsAction:
+    """The payer must confirm before any money moves."""
+
+    intent: Intent
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The processor refuses."""
+    """No money moves; `retryable` says whether asking for the same later may end otherwise."""
 
     code: str
     message: str
@@ -206,20 +245,42 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The processor does not know yet; ask again with `retrieve`."""
+    """The processor does not know yet; ask again later."""
 
+
+# The code of a charge that was withdrawn before it took any money.
+CANCELED = "canceled"
 
 Outcome = Succeeded | NeedsAction | Declined | Pending
 
 
 class Processor(Protocol):
-    """Who moves money. Never called inside a transaction, nor for a refused command."""
+    """Who moves money. Never called inside a transaction, nor for a refused command.
 
-    def charge(self, amount: Money, payment_method: str, *, idempotency_key: str) -> Outcome:
-        """Take money; the same key never takes it twice."""
+    What it refuses is an outcome, `Declined`. `Unavailable` (of which `RateLimited` is one) says
+    that nobody knows whether money moved, `ProcessorNotConfigured` that only an operator can help.
+    """
 
-    def retrieve(self, idempotency_key: str) -> Outcome | None:
-        """What became of a charge, or None if the processor never heard of it."""
+    @property
+    def name(self) -> str:
+        """Which processor it is; stands with every attempt, so that no other is asked of it."""
 
-    def refund(self, reference: str, amount: Money, *, idempotency_key: str) -> Outcome:
-        """Give money back; the same key never gives it twice."""
+    def default_payment_method(self, customer: str) -> str | None:
+        """What this customer pays with, unless another method is said."""
+
+    def charge(self, charge: Charge) -> Outcome:
+        """Take money; asked again within a day under the same key, it is not taken twice."""
+
+    def retrieve(self, charge: Charge) -> Outcome | None:
+        """What became of a charge, however old; None if the processor never heard of it."""
+
+    def cancel(self, charge: Charge) -> Outcome:
+        """See to it that this charge takes no money from now on, even if its request is still on
+        its way; `Declined` if it took none, and what it came to if it was too late.
+        """
+
+    def refund(self, repayment: Repayment) -> Outcome:
+        """Give money back; the same key never gives it twice, however old it is."""
+
+    def close(self) -> None:
+        """Give back every connection."""

@@ -126,6 +126,20 @@ class PaymentSucceeded(Struct, gc=False):
     processor: str | None = None
     reference: str | None = None
     received_at: str | None = None
+    settled_before: int = 0
+
+
+class RefundAttempted(Struct, gc=False):
+    payment: str
+    refund: str
+    amount: int
+    reason: str | None = None
+
+
+class RefundFailed(Struct, gc=False):
+    refund: str
+    code: str
+    message: str
 
 
 class PaymentRefunded(Struct, gc=False):

@@ -158,7 +158,7 @@ def _view(
         amount_remaining=issued.amount_remaining if issued else totals.total,
         pre_payment_credit_notes_amount=before_payment,
         post_payment_credit_notes_amount=sum(c.credit.total for c in applied) - before_payment,
-        attempt_count=_attempts(issued),
+        attempt_count=len(issued.attempts) if issued else 0,
         created=facts[0].envelope.recorded_at,
         issued_on=document.issued_on if document else None,
         due_date=document.due_on if document else terms.due_date,
@@ -181,31 +181,35 @@ def _line(line: Line) -> InvoiceLine:
     )
 
 
-def _attempts(issued: Issued | None) -> int:
-    if issued is None:
-        return 0
-    by_processor = sum(payment.processor is not None for payment in issued.payments)
-    return by_processor + len(issued.failures) + (issued.attempt is not None)
-
-
 def _times(facts: Sequence[Recorded[InvoiceEvent]]) -> dict[str, datetime | None]:
     """When the invoice last became what it was or is."""
-    times: dict[str, datetime | None] = dict.fromkeys(
-        ("finalized_at", "sent_at", "paid_at", "voided_at", "marked_uncollectible_at")
-    )
+    times: dict[str, datetime | None] = dict.fromkeys((*_BECAME.values(), "sent_at"))
+    status = Status.DRAFT
     for recorded in facts:
         match recorded.fact:
-            case InvoiceFinalized():
-                name = "finalized_at"
             case InvoiceSent():
-                name = "sent_at"
-            case InvoicePaid() | InvoiceReconciled(status=Status.PAID):
-                name = "paid_at"
-            case InvoiceVoided() | InvoiceReconciled(status=Status.VOID):
-                name = "voided_at"
-            case MarkedUncollectible() | InvoiceReconciled(status=Status.UNCOLLECTIBLE):
-                name = "marked_uncollectible_at"
+                times["sent_at"] = recorded.envelope.recorded_at
+                continue
+            case InvoiceReconciled(status=said) if said is not status:
+                status = said
+            case fact if type(fact) in _MAKES:
+                status = _MAKES[type(fact)]
             case _:
                 continue
-        times[name] = recorded.envelope.recorded_at
+        if status in _BECAME and not (status is Status.OPEN and times["finalized_at"]):
+            times[_BECAME[status]] = recorded.envelope.recorded_at
     return times
+
+
+_BECAME = {
+    Status.OPEN: "finalized_at",
+    Status.PAID: "paid_at",
+    Status.VOID: "voided_at",
+    Status.UNCOLLECTIBLE: "marked_uncollectible_at",
+}
+_MAKES: dict[type[InvoiceEvent], Status] = {
+    InvoiceFinalized: Status.OPEN,
+    InvoicePaid: Status.PAID,
+    InvoiceVoided: Status.VOID,
+    MarkedUncollectible: Status.UNCOLLECTIBLE,
+}

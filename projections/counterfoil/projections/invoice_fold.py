@@ -57,6 +57,19 @@ class Payment:
         self.ended_at: int | None = None
 
 
+class Refund:
+    """What became of one refund; `began_at` is when it was first heard of."""
+
+    __slots__ = ("began_at", "ended_at", "failed", "said", "status")
+
+    def __init__(self, said: facts.RefundAttempted | facts.PaymentRefunded, at: int) -> None:
+        self.status = "pending"
+        self.said = said
+        self.failed: facts.RefundFailed | None = None
+        self.began_at = at
+        self.ended_at: int | None = None
+
+
 class FoldedInvoice:
     """An invoice after its facts, and what the facts were that read models list one by one."""
 
@@ -90,7 +103,7 @@ class FoldedInvoice:
         self.voided_at: int | None = None
         self.marked_uncollectible_at: int | None = None
         self.payments: dict[str, Payment] = {}
-        self.refunds: list[tuple[int, facts.PaymentRefunded]] = []
+        self.refunds: dict[str, Refund] = {}
         self.credited: dict[str, facts.CreditApplied] = {}
         self.attempt_count = 0
         self.cash = 0
@@ -238,14 +251,27 @@ def _payment_failed(invoice: FoldedInvoice, fact: Fact, said: facts.PaymentFaile
 def _payment_succeeded(invoice: FoldedInvoice, fact: Fact, said: facts.PaymentSucceeded) -> None:
     payment = invoice.payments.setdefault(said.payment, Payment("processing"))
     payment.status, payment.received, payment.ended_at = "succeeded", said, fact[3]
-    invoice.cash += said.amount
-    invoice.amount_paid += said.amount - said.surplus
+    payment.failed = None
+    invoice.cash += said.amount - said.settled_before
+    invoice.amount_paid += said.amount - said.surplus - said.settled_before
     invoice.note(fact)
+
+
+def _refund_attempted(invoice: FoldedInvoice, fact: Fact, said: facts.RefundAttempted) -> None:
+    _ = invoice.payments[said.payment]
+    invoice.refunds[said.refund] = Refund(said, fact[3])
+
+
+def _refund_failed(invoice: FoldedInvoice, fact: Fact, said: facts.RefundFailed) -> None:
+    refund = invoice.refunds[said.refund]
+    refund.status, refund.failed, refund.ended_at = "failed", said, fact[3]
 
 
 def _payment_refunded(invoice: FoldedInvoice, fact: Fact, said: facts.PaymentRefunded) -> None:
     _ = invoice.payments[said.payment]
-    invoice.refunds.append((fact[3], said))
+    refund = invoice.refunds.setdefault(said.refund, Refund(said, fact[3]))
+    refund.status, refund.said, refund.ended_at = "succeeded", said, fact[3]
+    refund.failed = None
     invoice.cash -= said.amount
     invoice.amount_paid -= said.reopened
     invoice.note(fact)
@@ -288,7 +314,9 @@ def _credit_withdrawn(invoice: FoldedInvoice, fact: Fact, said: facts.CreditWith
 
 
 def _reconciled(invoice: FoldedInvoice, fact: Fact, said: facts.InvoiceReconciled) -> None:
-    invoice.status = Status(said.status).value
+    was, invoice.status = invoice.status, Status(said.status).value
+    if invoice.status == was:  # it was said before, or known
+        return
     invoice.cash += said.settled
     invoice.amount_paid += said.settled
     if invoice.status == PAID:
@@ -325,6 +353,8 @@ TELLS: dict[type[Event], tuple[frozenset[str], type[msgspec.Struct], _Tell]] = {
     events.PaymentFailed: (_ISSUED, facts.PaymentFailed, _payment_failed),
     events.PaymentSucceeded: (_ISSUED, facts.PaymentSucceeded, _payment_succeeded),
     events.InvoicePaid: (_ISSUED, facts.Nothing, _paid),
+    events.RefundAttempted: (_ISSUED, facts.RefundAttempted, _refund_attempted),
+    events.RefundFailed: (_ISSUED, facts.RefundFailed, _refund_failed),
     events.PaymentRefunded: (_ISSUED, facts.PaymentRefunded, _payment_refunded),
     events.MarkedUncollectible: (_ISSUED, facts.Nothing, _marked_uncollectible),
     events.InvoiceVoided: (_ISSUED, facts.Nothing, _voided),

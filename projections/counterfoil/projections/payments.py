@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
+from counterfoil.projections.facts import PaymentRefunded
 from counterfoil.projections.invoice import View
 from counterfoil.projections.invoice_fold import FoldedInvoice
 from counterfoil.projections.invoice_fold import Payment as FoldedPayment
+from counterfoil.projections.invoice_fold import Refund as FoldedRefund
 from counterfoil.projections.paging import (
     LIMIT,
     PAYMENT_BEGAN,
@@ -17,6 +20,7 @@ from counterfoil.projections.paging import (
     Page,
     free_text,
     moment,
+    moment_of,
     one_of,
     page,
     seek,
@@ -49,39 +53,30 @@ TABLE = Table(
         Index("tenant, created, id"),
         Index("tenant, id"),
         Index("tenant, reference", "reference IS NOT NULL"),
+        Index("tenant, created, invoice", "status IN ('processing', 'requires_action')"),
     ),
 )
 REFUNDS = Table(
     "refunds",
     (
-        *text("tenant", "invoice", "id", "payment", "currency"),
+        *text("tenant", "invoice", "id", "payment", "status", "currency"),
         *integer("amount", "reopened"),
-        *text("reason", "reference", null=True),
+        *text("reason", "reference", "failure_code", "failure_message", null=True),
         *integer("created"),
+        *integer("ended_at", null=True),
     ),
     key=("tenant", "invoice", "id"),
+    indexes=(Index("tenant, created, invoice", "status = 'pending'"),),
 )
 
 
 def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row], Sequence[Row]]:
     refunded: dict[str, int] = {}
-    refunds = []
-    for at, said in invoice.refunds:
-        refunded[said.payment] = refunded.get(said.payment, 0) + said.amount
-        refunds.append(
-            (
-                invoice.tenant,
-                invoice.id,
-                said.refund,
-                said.payment,
-                invoice.currency,
-                said.amount,
-                said.reopened,
-                said.reason,
-                said.reference,
-                at,
-            )
-        )
+    for refund in invoice.refunds.values():
+        if refund.status == "succeeded":
+            said = refund.said
+            refunded[said.payment] = refunded.get(said.payment, 0) + said.amount
+    refunds = [_refund_row(invoice, name, refund) for name, refund in invoice.refunds.items()]
     rows = [
         _row(invoice, name, payment, refunded.get(name, 0))
         for name, payment in invoice.payments.items()
@@ -116,7 +111,28 @@ def _row(invoice: FoldedInvoice, name: str, payment: FoldedPayment, refunded: in
     )
 
 
-PROJECTION = Projection("payments", 1, "invoice", (TABLE, REFUNDS), _rows)
+def _refund_row(invoice: FoldedInvoice, name: str, refund: FoldedRefund) -> Row:
+    said, failed = refund.said, refund.failed
+    done = said if isinstance(said, PaymentRefunded) else None
+    return (
+        invoice.tenant,
+        invoice.id,
+        name,
+        said.payment,
+        refund.status,
+        invoice.currency,
+        said.amount,
+        done.reopened if done else 0,
+        said.reason,
+        done.reference if done else None,
+        failed.code if failed else None,
+        failed.message if failed else None,
+        refund.began_at,
+        refund.ended_at,
+    )
+
+
+PROJECTION = Projection("payments", 2, "invoice", (TABLE, REFUNDS), _rows)
 
 
 # --- asked ------------------------------------------------------------------------------------
@@ -145,16 +161,29 @@ class Payment(View):
 
 
 class Refund(View):
-    """Money that went back; `reopened` is the part of it that is owed again."""
+    """Money that goes back, whatever became of it; `reopened` is the part that is owed again."""
 
     id: str
     payment: str
+    status: str
     currency: str
     amount: int
     reopened: int
     reason: str | None
     reference: str | None
+    failure_code: str | None
+    failure_message: str | None
     created: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A payment or a refund in progress."""
+
+    invoice: str
+    id: str
+    is_refund: bool
 
 
 class Payments:
@@ -189,7 +218,7 @@ class Payments:
         return Page(tuple(map(_payment, rows)), more)
 
     def refunds(self, invoice: str) -> tuple[Refund, ...]:
-        """All money of an invoice that went back, oldest first."""
+        """All refunds of an invoice, whatever became of them, oldest first."""
         names = Refund.model_fields
         query = (
             f"SELECT {', '.join(names)} FROM refunds"
@@ -198,21 +227,40 @@ class Payments:
         values = {"tenant": self._tenant, "invoice": word("invoice", invoice)}
         (rows,) = self._store.ask(Question(query, values))
         return tuple(
-            Refund(**dict(zip(names, (*row[:-1], moment(row[-1])), strict=True))) for row in rows
+            Refund(**dict(zip(names, (*told, moment(began), _moment(ended)), strict=True)))
+            for *told, began, ended in rows
+        )
+
+    def unsettled(self, *, before: datetime) -> tuple[Unsettled, ...]:
+        """What has waited for its outcome since before this; what waits longest comes first."""
+        values = {"tenant": self._tenant, "before": moment_of("before", before)}
+        live = "status IN ('processing', 'requires_action')"
+        query = (
+            f"SELECT invoice, id, 0, created FROM payments WHERE {_SINCE} AND {live} UNION ALL "
+            f"SELECT invoice, id, 1, created FROM refunds WHERE {_SINCE} AND status = 'pending' "
+            "ORDER BY 4, 1, 2"
+        )
+        (rows,) = self._store.ask(Question(query, values))
+        return tuple(
+            Unsettled(invoice, id, is_refund=bool(back)) for invoice, id, back, _ in rows
         )
 
 
+_SINCE = "tenant = :tenant AND created <= :before"
 STATUSES = ("processing", "requires_action", "succeeded", "failed")
 _COLUMNS = ", ".join(TABLE.names[1:])
 
 
 def _payment(row: Found) -> Payment:
     told = dict(zip(TABLE.names[1:], row, strict=True))
-    ended = told.pop("ended_at")
     return Payment(
         customer=told.pop("customer_id"),
         amount_refunded=told.pop("refunded"),
         created=moment(told.pop("created")),
-        ended_at=None if ended is None else moment(ended),
+        ended_at=_moment(told.pop("ended_at")),
         **told,
     )
+
+
+def _moment(at: int | None) -> datetime | None:
+    return None if at is None else moment(at)

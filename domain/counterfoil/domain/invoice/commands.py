@@ -13,6 +13,7 @@ from counterfoil.domain.invoice.events import (
     DocumentStored,
     Metadata,
     MetadataKey,
+    News,
     Status,
     Terms,
 )
@@ -115,6 +116,7 @@ class AttemptPayment(Command):
 class RequirePaymentAction(Command):
     payment: Annotated[PaymentId, ID]
     intent: Id
+    news: News | None = None
 
 
 class FailPayment(Command):
@@ -122,6 +124,7 @@ class FailPayment(Command):
     code: Id
     message: ShortText
     retryable: bool
+    news: News | None = None
 
 
 class SucceedPayment(Command):
@@ -129,6 +132,7 @@ class SucceedPayment(Command):
 
     payment: Annotated[PaymentId, ID]
     reference: ShortText | None = None
+    news: News | None = None
 
 
 class RecordPayment(Command):
@@ -140,8 +144,25 @@ class RecordPayment(Command):
     received_at: AwareDatetime | None = None
 
 
+class AttemptRefund(Command):
+    """Say that the processor is about to be asked to give back this much, or all that is left."""
+
+    payment: Annotated[PaymentId, ID]
+    refund: Annotated[RefundId, ID]
+    amount: Amount | None = None
+    reason: ShortText | None = None
+
+
+class FailRefund(Command):
+    refund: Annotated[RefundId, ID]
+    code: Id
+    message: ShortText
+
+
 class RefundPayment(Command):
-    """Say that this much of a payment went back, or all that is left of it."""
+    """Say that this much of a payment went back, or all that is left of it; of a refund that was
+    attempted, all of it.
+    """
 
     payment: Annotated[PaymentId, ID]
     refund: Annotated[RefundId, ID]
@@ -208,6 +229,8 @@ InvoiceCommand = (
     | FailPayment
     | SucceedPayment
     | RecordPayment
+    | AttemptRefund
+    | FailRefund
     | RefundPayment
     | ApplyCredit
     | WithdrawCredit

@@ -1,12 +1,12 @@
-"""Command + invoice → facts, or a refusal. No rule about invoices stands anywhere else.
+"""Command + invoice → facts, or a refusal. No rule about invoices stands elsewhere.
 
-What may be asked in which status stands in `transitions`; here is what follows from it.
+What may be asked in which status stands in `transitions`; here is what follows from it, and for
+money that comes and goes in `paying`.
 """
 
 from __future__ import annotations
 
 from datetime import date, timedelta
-from decimal import Decimal
 
 from counterfoil.domain.crediting import (
     Credit,
@@ -16,16 +16,19 @@ from counterfoil.domain.crediting import (
     credit_rest,
 )
 from counterfoil.domain.errors import Malformed, NotFound, Reason, Rejected
+from counterfoil.domain.invoice import paying
 from counterfoil.domain.invoice.commands import (
     LINES_MAX,
     AddLine,
     AmendDraft,
     ApplyCredit,
     AttemptPayment,
+    AttemptRefund,
     ChangeLine,
     DiscardDraft,
     DraftInvoice,
     FailPayment,
+    FailRefund,
     FinalizeInvoice,
     InvoiceCommand,
     MarkUncollectible,
@@ -61,18 +64,13 @@ from counterfoil.domain.invoice.events import (
     MarkedUncollectible,
     MetadataSet,
     PaidReason,
-    PaymentActionRequired,
-    PaymentAttempted,
-    PaymentFailed,
-    PaymentRefunded,
-    PaymentSucceeded,
     Status,
     Terms,
 )
 from counterfoil.domain.invoice.state import Draft, Invoice, Issued
 from counterfoil.domain.invoice.transitions import Answer, answer, has_lines, untouched
 from counterfoil.domain.line import Discount, Line, LineItem, price
-from counterfoil.domain.money import Money, in_range, minor_units
+from counterfoil.domain.money import minor_units
 from counterfoil.domain.totals import total
 from counterfoil.domain.value import LARGEST
 
@@ -136,17 +134,21 @@ def _decide_issued(command: InvoiceCommand, invoice: Issued) -> Facts:
         case MarkUncollectible():
             return (MarkedUncollectible(reason=command.reason),)
         case AttemptPayment():
-            return _attempt(command, invoice)
+            return paying.attempt(command, invoice)
         case RequirePaymentAction():
-            return _require_action(command, invoice)
+            return paying.require_action(command, invoice)
         case FailPayment():
-            return _fail(command, invoice)
+            return paying.fail(command, invoice)
         case SucceedPayment():
-            return _succeed(command, invoice)
+            return paying.succeed(command, invoice)
         case RecordPayment():
-            return _record_payment(command, invoice)
+            return paying.record(command, invoice)
+        case AttemptRefund():
+            return paying.attempt_refund(command, invoice)
+        case FailRefund():
+            return paying.fail_refund(command, invoice)
         case RefundPayment():
-            return _refund(command, invoice)
+            return paying.refund(command, invoice)
         case ApplyCredit():
             return _apply_credit(command, invoice)
         case WithdrawCredit():
@@ -271,149 +273,6 @@ def _send(command: SendInvoice, invoice: Issued) -> Facts:
     return () if sent in invoice.sent else (sent,)
 
 
-def _attempt(command: AttemptPayment, invoice: Issued) -> Facts:
-    amount = _amount(command.amount, invoice.amount_remaining, invoice)
-    attempted = PaymentAttempted(
-        payment=command.payment,
-        amount=amount,
-        processor=command.processor,
-        payment_method=command.payment_method,
-    )
-    if attempted == invoice.attempt:
-        return ()
-    if not 0 < amount <= invoice.amount_remaining:
-        raise Rejected(Reason.PAYMENT_EXCEEDS_REMAINING, left=invoice.amount_remaining)
-    if invoice.attempt is not None:
-        raise Rejected(Reason.PAYMENT_IN_PROGRESS, payment=invoice.attempt.payment)
-    _hold_unused(command.payment, invoice)
-    return (attempted,)
-
-
-def _hold_unused(payment: str, invoice: Issued) -> None:
-    live = invoice.attempt is not None and invoice.attempt.payment == payment
-    if live or _ended(payment, invoice):
-        raise Rejected(Reason.PAYMENT_EXISTS, payment=payment)
-
-
-def _ended(payment: str, invoice: Issued) -> bool:
-    succeeded = any(one.payment == payment for one in invoice.payments)
-    return succeeded or any(one.payment == payment for one in invoice.failures)
-
-
-def _require_action(command: RequirePaymentAction, invoice: Issued) -> Facts:
-    required = PaymentActionRequired(payment=command.payment, intent=command.intent)
-    if required in invoice.intents:
-        return ()
-    _hold_live(command.payment, invoice)
-    return (required,)
-
-
-def _fail(command: FailPayment, invoice: Issued) -> Facts:
-    failed = PaymentFailed(**dict(command))
-    if failed in invoice.failures:
-        return ()
-    _hold_live(command.payment, invoice)
-    return (failed,)
-
-
-def _succeed(command: SucceedPayment, invoice: Issued) -> Facts:
-    known = invoice.payment(command.payment)
-    if known is not None and known.reference == command.reference:
-        return ()
-    attempt = _hold_live(command.payment, invoice)
-    received = PaymentSucceeded(
-        payment=attempt.payment,
-        amount=attempt.amount,
-        surplus=_surplus(attempt.amount, invoice),
-        processor=attempt.processor,
-        reference=command.reference,
-    )
-    return _with_paid(received, invoice)
-
-
-def _hold_live(payment: str, invoice: Issued) -> PaymentAttempted:
-    if invoice.attempt is not None and invoice.attempt.payment == payment:
-        return invoice.attempt
-    why = Reason.PAYMENT_ENDED if _ended(payment, invoice) else Reason.NO_SUCH_PAYMENT
-    raise Rejected(why, payment=payment)
-
-
-def _record_payment(command: RecordPayment, invoice: Issued) -> Facts:
-    amount = minor_units("amount", command.amount, invoice.draft.currency)
-    known = invoice.payment(command.payment)
-    if known is not None and (known.amount, known.reference) == (amount, command.reference):
-        return ()
-    _hold_unused(command.payment, invoice)
-    _hold_received(amount, invoice)
-    received = PaymentSucceeded(
-        payment=command.payment,
-        amount=amount,
-        surplus=_surplus(amount, invoice),
-        reference=command.reference,
-        received_at=command.received_at,
-    )
-    return _with_paid(received, invoice)
-
-
-def _hold_received(amount: int, invoice: Issued) -> None:
-    """All the money that ever came must fit wherever it is added up."""
-    in_range("amount", amount + sum(payment.amount for payment in invoice.payments))
-
-
-def _surplus(amount: int, invoice: Issued) -> int:
-    owed = invoice.status in {Status.OPEN, Status.UNCOLLECTIBLE}
-    return max(0, amount - invoice.amount_remaining) if owed else amount
-
-
-def _with_paid(received: PaymentSucceeded, invoice: Issued) -> Facts:
-    owed = invoice.status in {Status.OPEN, Status.UNCOLLECTIBLE}
-    if owed and received.amount - received.surplus == invoice.amount_remaining:
-        return (received, InvoicePaid(reason=PaidReason.PAYMENT))
-    return (received,)
-
-
-def _refund(command: RefundPayment, invoice: Issued) -> Facts:
-    payment = invoice.payment(command.payment)
-    if payment is None:
-        raise Rejected(Reason.NO_SUCH_PAYMENT, payment=command.payment)
-    earlier = [refund for refund in invoice.refunds if refund.payment == command.payment]
-    refunded = sum(refund.amount for refund in earlier)
-    left = payment.amount - refunded
-    known = next((one for one in invoice.refunds if one.refund == command.refund), None)
-    if known is not None:
-        asked = _amount(command.amount, known.amount, invoice)
-        if (known.payment, known.amount) == (command.payment, asked):
-            return ()
-        raise Rejected(Reason.REFUND_EXISTS, refund=command.refund)
-    amount = _amount(command.amount, left, invoice)
-    if not 0 < amount <= left:
-        raise Rejected(Reason.REFUND_EXCEEDS_PAYMENT, left=left, payment=command.payment)
-    return (
-        PaymentRefunded(
-            payment=command.payment,
-            refund=command.refund,
-            amount=amount,
-            reopened=_reopened(amount, payment, earlier, invoice),
-            reason=command.reason,
-            reference=command.reference,
-        ),
-    )
-
-
-def _reopened(
-    amount: int, payment: PaymentSucceeded, earlier: list[PaymentRefunded], invoice: Issued
-) -> int:
-    """What the customer owes again: nothing once settled, and a surplus goes back first."""
-    if invoice.status not in {Status.OPEN, Status.UNCOLLECTIBLE}:
-        return 0
-    surplus_gone = sum(refund.amount - refund.reopened for refund in earlier)
-    return amount - min(amount, max(0, payment.surplus - surplus_gone))
-
-
-def _amount(given: Money | Decimal | int | None, otherwise: int, invoice: Issued) -> int:
-    return otherwise if given is None else minor_units("amount", given, invoice.draft.currency)
-
-
 def _apply_credit(command: ApplyCredit, invoice: Issued) -> Facts:
     known = invoice.credit_note(command.credit_note)
     if known is not None:
@@ -458,7 +317,7 @@ def _split(command: ApplyCredit, after_payment: int, invoice: Issued) -> tuple[i
     said = (command.refund, command.customer_credit, command.out_of_band)
     if said == (None, None, None):
         return 0, after_payment, 0
-    refund, customer_credit, out_of_band = (_amount(part, 0, invoice) for part in said)
+    refund, customer_credit, out_of_band = (paying.amount_of(part, 0, invoice) for part in said)
     given = refund + customer_credit + out_of_band
     if given != after_payment:
         raise Rejected(Reason.SPLIT_MISMATCH, after_payment=after_payment, given=given)
@@ -479,9 +338,11 @@ def _reconcile(command: ReconcileInvoice, invoice: Issued) -> Facts:
     newest = max((news.occurred_at for news in invoice.reconciled), default=None)
     if newest is not None and command.occurred_at < newest:
         raise Rejected(Reason.OUTDATED, known=newest, given=command.occurred_at)
+    # News that changes nothing is a fact, too: heard again, it is known, and older news is late.
     if command.status is invoice.status:
-        return ()
-    # What an outsider settled is owed again once it says that the invoice is not paid after all.
-    before = sum(news.settled for news in invoice.reconciled)
-    settled = invoice.amount_remaining if command.status is Status.PAID else -before
+        settled = 0
+    elif command.status is Status.PAID:
+        settled = invoice.amount_remaining
+    else:  # what the outsider settled is owed again: it is not paid after all
+        settled = -invoice.settled
     return (InvoiceReconciled(**dict(command), settled=settled),)

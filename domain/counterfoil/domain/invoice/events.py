@@ -151,6 +151,13 @@ class InvoiceSent(Event):
     to: Email
 
 
+class News(Value):
+    """Which event of the processor told us, and when that happened by the processor's clock."""
+
+    provider_event: Id
+    occurred_at: AwareDatetime
+
+
 class PaymentAttempted(Event):
     stored_as = "invoice.payment_attempted.v1"
     payment: Annotated[PaymentId, ID]
@@ -165,6 +172,7 @@ class PaymentActionRequired(Event):
     stored_as = "invoice.payment_action_required.v1"
     payment: Annotated[PaymentId, ID]
     intent: Id
+    news: News | None = None
 
 
 class PaymentFailed(Event):
@@ -173,10 +181,13 @@ class PaymentFailed(Event):
     code: Id
     message: ShortText
     retryable: bool
+    news: News | None = None
 
 
 class PaymentSucceeded(Event):
-    """Money came. `surplus` is the part beyond what was left to pay: it is customer credit."""
+    """Money came. `surplus` is the part beyond what was left to pay: it is customer credit.
+    `settled_before` is the part that an outsider had told of already, and that counts once.
+    """
 
     stored_as = "invoice.payment_succeeded.v1"
     payment: Annotated[PaymentId, ID]
@@ -185,11 +196,31 @@ class PaymentSucceeded(Event):
     processor: Id | None = None
     reference: ShortText | None = None
     received_at: AwareDatetime | None = None
+    settled_before: MinorUnits = 0
+    news: News | None = None
 
 
 class InvoicePaid(Event):
     stored_as = "invoice.paid.v1"
     reason: PaidReason
+
+
+class RefundAttempted(Event):
+    """A processor is about to be asked to give this much back."""
+
+    stored_as = "invoice.refund_attempted.v1"
+    payment: Annotated[PaymentId, ID]
+    refund: Annotated[RefundId, ID]
+    amount: MinorUnits
+    reason: ShortText | None = None
+
+
+class RefundFailed(Event):
+    stored_as = "invoice.refund_failed.v1"
+    payment: Annotated[PaymentId, ID]
+    refund: Annotated[RefundId, ID]
+    code: Id
+    message: ShortText
 
 
 class PaymentRefunded(Event):
@@ -279,6 +310,8 @@ InvoiceEvent = (
     | PaymentFailed
     | PaymentSucceeded
     | InvoicePaid
+    | RefundAttempted
+    | RefundFailed
     | PaymentRefunded
     | MarkedUncollectible
     | InvoiceVoided

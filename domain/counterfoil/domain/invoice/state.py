@@ -34,12 +34,14 @@ from counterfoil.domain.invoice.events import (
     PaymentFailed,
     PaymentRefunded,
     PaymentSucceeded,
+    RefundAttempted,
+    RefundFailed,
     Status,
     Terms,
 )
 from counterfoil.domain.line import Discount, Line
 from counterfoil.domain.tax import TaxRounding
-from counterfoil.domain.value import CreditNoteId, InvoiceId, PaymentId
+from counterfoil.domain.value import CreditNoteId, InvoiceId, PaymentId, RefundId
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,12 @@ class Issued:
     document: InvoiceFinalized
     status: Status = Status.OPEN
     sent: tuple[InvoiceSent, ...] = ()
-    attempt: PaymentAttempted | None = None
+    attempts: tuple[PaymentAttempted, ...] = ()
     intents: tuple[PaymentActionRequired, ...] = ()
     failures: tuple[PaymentFailed, ...] = ()
     payments: tuple[PaymentSucceeded, ...] = ()
+    refund_attempts: tuple[RefundAttempted, ...] = ()
+    refund_failures: tuple[RefundFailed, ...] = ()
     refunds: tuple[PaymentRefunded, ...] = ()
     credits: tuple[CreditApplied, ...] = ()
     withdrawn: tuple[CreditNoteId, ...] = ()
@@ -87,16 +91,51 @@ class Issued:
         """The money that counts towards what is due."""
         received = sum(payment.amount - payment.surplus for payment in self.payments)
         reopened = sum(refund.reopened for refund in self.refunds)
-        return received - reopened + sum(news.settled for news in self.reconciled)
+        return received - reopened + self.settled
+
+    @property
+    def settled(self) -> int:
+        """What an outsider says was paid, and no payment of ours has explained yet."""
+        explained = sum(payment.settled_before for payment in self.payments)
+        return sum(news.settled for news in self.reconciled) - explained
 
     @property
     def amount_remaining(self) -> int:
         """What is left to pay."""
         return self.amount_due - self.amount_paid
 
+    @property
+    def attempt(self) -> PaymentAttempted | None:
+        """The attempt that has not ended, if there is one; there is never more than one."""
+        last = self.attempts[-1] if self.attempts else None
+        return None if last is None or self.ended(last.payment) else last
+
+    @property
+    def refunding(self) -> tuple[RefundAttempted, ...]:
+        """The refunds that have not ended."""
+        ended = {one.refund for one in self.refunds} | {one.refund for one in self.refund_failures}
+        return tuple(one for one in self.refund_attempts if one.refund not in ended)
+
+    def ended(self, payment: PaymentId) -> bool:
+        """Whether it is known what became of this payment."""
+        failed = any(one.payment == payment for one in self.failures)
+        return failed or self.payment(payment) is not None
+
+    def attempted(self, payment: PaymentId) -> PaymentAttempted | None:
+        """The attempt at this payment, if there was one."""
+        return next((one for one in self.attempts if one.payment == payment), None)
+
     def payment(self, payment: PaymentId) -> PaymentSucceeded | None:
         """The payment of this id, if the money came."""
         return next((paid for paid in self.payments if paid.payment == payment), None)
+
+    def refund_attempt(self, refund: RefundId) -> RefundAttempted | None:
+        """The attempt at this refund, if there was one."""
+        return next((one for one in self.refund_attempts if one.refund == refund), None)
+
+    def refund(self, refund: RefundId) -> PaymentRefunded | None:
+        """The refund of this id, if the money went back."""
+        return next((one for one in self.refunds if one.refund == refund), None)
 
     def credit_note(self, credit_note: CreditNoteId) -> CreditApplied | None:
         """The credit note of this id, if it stands."""
@@ -192,18 +231,17 @@ def _evolve_issued(invoice: Issued, event: InvoiceEvent) -> Issued:
         case InvoiceSent():
             return replace(invoice, sent=(*invoice.sent, event))
         case PaymentAttempted():
-            return replace(invoice, attempt=event)
+            return replace(invoice, attempts=(*invoice.attempts, event))
         case PaymentActionRequired():
             return replace(invoice, intents=(*invoice.intents, event))
         case PaymentFailed():
-            return replace(invoice, attempt=None, failures=(*invoice.failures, event))
+            return replace(invoice, failures=(*invoice.failures, event))
         case PaymentSucceeded():
-            ended = invoice.attempt is not None and invoice.attempt.payment == event.payment
-            return replace(
-                invoice,
-                attempt=None if ended else invoice.attempt,
-                payments=(*invoice.payments, event),
-            )
+            return replace(invoice, payments=(*invoice.payments, event))
+        case RefundAttempted():
+            return replace(invoice, refund_attempts=(*invoice.refund_attempts, event))
+        case RefundFailed():
+            return replace(invoice, refund_failures=(*invoice.refund_failures, event))
         case PaymentRefunded():
             return replace(invoice, refunds=(*invoice.refunds, event))
         case CreditApplied():

@@ -15,10 +15,12 @@ from counterfoil.domain.invoice.commands import (
     AmendDraft,
     ApplyCredit,
     AttemptPayment,
+    AttemptRefund,
     ChangeLine,
     DiscardDraft,
     DraftInvoice,
     FailPayment,
+    FailRefund,
     FinalizeInvoice,
     InvoiceCommand,
     MarkUncollectible,
@@ -84,6 +86,8 @@ TABLE: dict[type[InvoiceCommand], Row] = {
     RequirePaymentAction: Row(DRAFT,  YES,    YES,    YES,    YES),   # what a processor did is a
     FailPayment:          Row(DRAFT,  YES,    YES,    YES,    YES),   # fact whenever it is heard,
     SucceedPayment:       Row(DRAFT,  YES,    YES,    YES,    YES),   # money that came most of all
+    AttemptRefund:        Row(DRAFT,  YES,    YES,    YES,    YES),
+    FailRefund:           Row(DRAFT,  YES,    YES,    YES,    YES),
     RefundPayment:        Row(DRAFT,  YES,    YES,    YES,    YES),
     ApplyCredit:          Row(DRAFT,  YES,    YES,    YES,    VOID),
     WithdrawCredit:       Row(DRAFT,  YES,    PAID,   YES,    VOID),
