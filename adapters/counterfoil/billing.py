@@ -22,15 +22,19 @@ from counterfoil.adapters.ids import IdFactory, new_id
 from counterfoil.adapters.names import of_tenant
 from counterfoil.adapters.pdf.lazy import LazyEngine
 from counterfoil.adapters.pdf.null import NullEngine
+from counterfoil.adapters.processors.fake import FakeProcessor
+from counterfoil.adapters.processors.webhook import read_webhook
 from counterfoil.adapters.read_models.inline import Inline
 from counterfoil.adapters.read_models.sqlite import SQLiteStore
 from counterfoil.adapters.storage.null import NullStore
-from counterfoil.adapters.telemetry import ObservedStore
+from counterfoil.adapters.telemetry import ObservedProcessor, ObservedStore
 from counterfoil.adapters.tenant import House, Tenant
+from counterfoil.adapters.tenant.outcomes import ActionRequired, Declined, Paid, Processing
 from counterfoil.domain.errors import CounterfoilError, Malformed
+from counterfoil.domain.invoice.collecting import Schedule
 from counterfoil.domain.numbering import DocumentKind, Numbering
 from counterfoil.domain.party import Seller
-from counterfoil.domain.ports import Asset, Clock, DocumentStore, PdfEngine
+from counterfoil.domain.ports import Asset, Clock, DocumentStore, PdfEngine, Processor
 from counterfoil.domain.value import Value
 from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.invoice import Invoice, InvoiceLine
@@ -43,16 +47,23 @@ if TYPE_CHECKING:
     from counterfoil.adapters.event_store.postgres import PostgresLog
 
 __all__ = [
+    "ActionRequired",
     "Asset",
     "Billing",
     "Branding",
     "CreditNote",
+    "Declined",
+    "FakeProcessor",
     "Invoice",
     "InvoiceLine",
     "Page",
+    "Paid",
+    "Processing",
     "Range",
+    "Schedule",
     "Tenant",
     "actor",
+    "read_webhook",
 ]
 
 NUMBERING: Mapping[DocumentKind, Numbering] = {
@@ -92,6 +103,7 @@ class Billing:
         documents: str | Path | DocumentStore | None = "documents",
         pdf: str | PdfEngine | None = "weasyprint",
         branding: Branding | Callable[[str], Branding] | None = None,
+        processor: str | Processor | None = None,
     ) -> Self:
         """Open a database: a path is an SQLite file, made if need be; `:memory:` keeps nothing;
         `postgresql://…` is a server, whose schema `Billing.init` made.
@@ -104,6 +116,9 @@ class Billing:
         `pdf` is who prints: "weasyprint" in this process, "weasyprint-pool" in processes that can
         be killed, an engine, or None. `branding` is what documents look like, or what gives that
         of a tenant by its name.
+
+        `processor` is who moves money: "stripe", with the key in STRIPE_API_KEY; a processor; or
+        "fake", the default, which moves none, and "fake:FILE", whose books outlive the process.
         """
         if projections not in {None, "inline", "async"}:
             raise Malformed("projections", 'must be "inline" or "async"')
@@ -113,7 +128,7 @@ class Billing:
             credit_note_numbering=credit_note_numbering,
         )
         zone = _zone(timezone)
-        engine, kept_in = _engine(pdf), _documents(documents)
+        engine, kept_in, mover = _engine(pdf), _documents(documents), _processor(processor)
         is_one = branding is None or isinstance(branding, Branding)
         if not is_one and (isinstance(branding, type) or not callable(branding)):
             raise Malformed("branding", "must be a Branding, or give one for the name of a tenant")
@@ -142,6 +157,7 @@ class Billing:
             store=store,
             engine=engine,
             documents=ObservedStore(kept_in),
+            processor=ObservedProcessor(mover),
             branding=branding or Branding(),
         )
         return cls(log, house, kept)
@@ -171,8 +187,8 @@ class Billing:
     @classmethod
     def from_env(cls) -> Self:
         """Open what COUNTERFOIL_DATABASE names, with COUNTERFOIL_TIMEZONE, COUNTERFOIL_PROJECTIONS,
-        COUNTERFOIL_DOCUMENTS and COUNTERFOIL_PDF (either may be `none`), and the file
-        COUNTERFOIL_BRANDING, if they are set.
+        COUNTERFOIL_DOCUMENTS and COUNTERFOIL_PDF (either may be `none`), COUNTERFOIL_PROCESSOR, and
+        the file COUNTERFOIL_BRANDING, if they are set.
         """
         database, look = (
             os.environ.get(f"COUNTERFOIL_{name}") for name in ("DATABASE", "BRANDING")
@@ -188,6 +204,7 @@ class Billing:
             documents=os.environ.get("COUNTERFOIL_DOCUMENTS", "documents"),
             pdf=os.environ.get("COUNTERFOIL_PDF", "weasyprint"),
             branding=read_branding(Path(look)) if look else None,
+            processor=os.environ.get("COUNTERFOIL_PROCESSOR"),
         )
 
     def tenant(self, name: str) -> Tenant:
@@ -202,6 +219,7 @@ class Billing:
     def close(self) -> None:
         """Give back every connection and process."""
         self._house.engine.close()
+        self._house.processor.close()
         self._log.close()
 
     def __enter__(self) -> Self:
@@ -310,6 +328,22 @@ def _documents(place: object) -> DocumentStore:
             return cast("DocumentStore", place)
         case _:
             raise Malformed("documents", "must be a folder, s3://bucket/prefix, a store or None")
+
+
+def _processor(given: object) -> Processor:
+    match given:
+        case None | "fake":
+            return FakeProcessor()
+        case str() if given.startswith("fake:") and given != "fake:":
+            return FakeProcessor(given.removeprefix("fake:"))
+        case "stripe":
+            from counterfoil.adapters.processors.stripe import StripeProcessor
+
+            return StripeProcessor.from_env()
+        case _ if _has(given, "name", "charge", "retrieve", "cancel", "refund", "close"):
+            return cast("Processor", given)
+        case _:
+            raise Malformed("processor", 'must be "stripe", "fake", "fake:FILE" or a processor')
 
 
 def _has(given: object, *names: str) -> bool:

@@ -1,16 +1,25 @@
-"""What operators see of documents: spans and counters, where OpenTelemetry's API is installed.
+"""What operators see of documents and payments: spans and counters, where OpenTelemetry's API is
+installed.
 
-Attributes are what a document is made with, never what it says: no body, no name, no address.
+Attributes are what a document is made with, never what it says, and which processor was asked,
+never about whom: no body, no name, no amount.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
-from counterfoil.domain.ports import DocumentStore, Label
+from counterfoil.domain.ports import (
+    Charge,
+    DocumentStore,
+    Label,
+    Outcome,
+    Processor,
+    Repayment,
+)
 
 if TYPE_CHECKING:
     from counterfoil.projections.render.sheet import Fallback
@@ -35,6 +44,7 @@ _COUNTERS = (
             "counterfoil.documents.fetched": "documents taken from the store",
             "counterfoil.documents.deleted": "documents deleted from the store",
             "counterfoil.documents.fallbacks": "locales and time zones that are not known",
+            "counterfoil.payments.asked": "requests to a processor",
         }.items()
     }
     if _METER
@@ -114,3 +124,50 @@ class ObservedStore:
 
     def link(self, key: str, file_name: str, *, valid_s: int) -> str:
         return self._store.link(key, file_name, valid_s=valid_s)
+
+
+class ObservedProcessor:
+    """A processor that tells of all that it is asked, and what kind of answer it gives."""
+
+    def __init__(self, processor: Processor) -> None:
+        self._processor = processor
+
+    @property
+    def name(self) -> str:
+        return self._processor.name
+
+    def default_payment_method(self, customer: str) -> str | None:
+        with self._span("default_payment_method"):
+            return self._processor.default_payment_method(customer)
+
+    def charge(self, charge: Charge) -> Outcome:
+        with self._span("charge"):
+            return _answered(self._processor.charge(charge))
+
+    def retrieve(self, charge: Charge) -> Outcome | None:
+        with self._span("retrieve"):
+            return _answered(self._processor.retrieve(charge))
+
+    def cancel(self, charge: Charge) -> Outcome:
+        with self._span("cancel"):
+            return _answered(self._processor.cancel(charge))
+
+    def refund(self, repayment: Repayment) -> Outcome:
+        with self._span("refund"):
+            return _answered(self._processor.refund(repayment))
+
+    def close(self) -> None:
+        self._processor.close()
+
+    def _span(self, asked: str) -> AbstractContextManager[None]:
+        attributes = {"processor": self.name, "asked": asked}
+        return span(f"counterfoil.payments.{asked}", "counterfoil.payments.asked", attributes)
+
+
+Answered = TypeVar("Answered", bound="Outcome | None")
+
+
+def _answered(outcome: Answered) -> Answered:
+    if _TRACER is not None:
+        trace.get_current_span().set_attribute("answer", type(outcome).__name__)
+    return outcome

@@ -23,6 +23,8 @@ from counterfoil.domain.invoice.events import (
     InvoiceFinalized,
     InvoicePaid,
     LineAdded,
+    PaymentAttempted,
+    PaymentFailed,
     PaymentSucceeded,
 )
 from counterfoil.domain.money import Money
@@ -129,9 +131,9 @@ def _live(billing: Billing) -> Invoice:
         acme.issue_credit_note(
             invoice.id, lines=[CreditLine(line=book, quantity=1)], reason="one arrived damaged"
         )
-    with actor("job", "bank-import"):
-        left = acme.get_invoice(invoice.id).money("amount_remaining")
-        return acme.record_payment(invoice.id, amount=left, reference="SEPA 2026-11-0533")
+    with actor("user", "u_ada"):
+        acme.pay_invoice(invoice.id, payment_method="pm_card_chargeDeclinedInsufficientFunds")
+        return acme.pay_invoice(invoice.id, payment_method="pm_card_visa").unwrap()
 
 
 def _last_position(billing: Billing) -> int:
@@ -207,6 +209,10 @@ def _says(fact: Event, currency: str) -> str:
             return fact.number
         case InvoiceFinalized():
             return f"{fact.number}, total {_money(fact.totals.total, currency)}, due {fact.due_on}"
+        case PaymentAttempted():
+            return f"{_money(fact.amount, currency)} asked of {fact.processor}"
+        case PaymentFailed():
+            return f"{fact.code}: {fact.message}"
         case PaymentSucceeded():
             return f"{_money(fact.amount, currency)} by {fact.reference}"
         case CreditApplied():

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterfoil.adapters.cli import audit, demo, invoice, pdf, projections
+from counterfoil.adapters.cli import audit, demo, invoice, payments, pdf, projections
 from counterfoil.adapters.cli.filters import add_filters
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError, Malformed, Unavailable
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_database(made)
     made.set_defaults(run=lambda arguments: Billing.init(arguments.database))
     _add_invoice(commands)
+    _add_payments(commands)
     _add_projections(commands)
     _add_audit(commands)
     return parser
@@ -174,6 +175,81 @@ def _add_pdf(verbs: Commands) -> None:
     many.add_argument("--again", action="store_true", help="print also what is kept as it is now")
     printed.add_argument("--json", action="store_true", help="print JSON")
     printed.set_defaults(run=pdf.run)
+
+
+def _add_payments(commands: Commands) -> None:
+    about = commands.add_parser("payments", help="list payments, settle them, collect what is due")
+    verbs = about.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    listed = verbs.add_parser("list", help="a page of payments, newest first")
+    for option, what in {
+        "invoice": "of this invoice",
+        "customer": "of this customer",
+        "status": "processing, requires_action, succeeded or failed",
+        "reference": "with this reference, as in a bank statement",
+    }.items():
+        listed.add_argument(f"--{option}", metavar=option.upper(), help=f"only those {what}")
+    listed.add_argument("--limit", type=int, default=20, metavar="N", help="1 to 100 (default: 20)")
+    listed.add_argument("--starting-after", metavar="ID", help="the page behind this payment")
+    listed.add_argument("--ending-before", metavar="ID", help="the page right before this payment")
+    settled = verbs.add_parser(
+        "settle",
+        help="ask what became of payments whose answer never came",
+        description="Ask the processor about every payment and refund in progress, and take in "
+        "what it says. A payment that never reached it is withdrawn, so that it never will. Run it "
+        "every few minutes: it is what finishes the work of processes that were killed.",
+    )
+    settled.add_argument(
+        "--waiting",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="leave alone what is younger, for its answer may still come (default: 600)",
+    )
+    collected = verbs.add_parser(
+        "collect",
+        help="charge what is due, and again what was refused",
+        description="Charge every open invoice that is charged automatically when it is due, and "
+        "again some days after each refusal. Two runs at once charge nothing twice.",
+    )
+    collected.add_argument(
+        "--now", metavar="TIME", help="as if it were this time, as in 2026-11-20T08:00+01:00"
+    )
+    collected.add_argument(
+        "--retry-days",
+        metavar="DAYS",
+        help="days from each refusal to the next attempt (default: 1,3,5,7)",
+    )
+    collected.add_argument(
+        "--give-up",
+        action="store_true",
+        help="mark as uncollectible what was refused after the last of these days",
+    )
+    collected.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and charge nobody"
+    )
+    for parser, run in (
+        (listed, payments.list_),
+        (settled, payments.settle),
+        (collected, payments.collect),
+    ):
+        _add_database(parser)
+        _add_tenant(parser)
+        if parser is not listed:
+            _add_processor(parser)
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        parser.set_defaults(run=run)
+
+
+def _add_processor(parser: argparse.ArgumentParser) -> None:
+    given = os.environ.get("COUNTERFOIL_PROCESSOR")
+    parser.add_argument(
+        "--processor",
+        default=given,
+        required=given is None,
+        metavar="PROCESSOR",
+        help="stripe, with the key in STRIPE_API_KEY, or fake:FILE (default: "
+        "COUNTERFOIL_PROCESSOR)",
+    )
 
 
 def _add_projections(commands: Commands) -> None:

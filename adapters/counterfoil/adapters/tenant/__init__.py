@@ -5,11 +5,11 @@ model after it. What is read stands under the name of its read model: `acme.invo
 """
 
 from counterfoil.adapters.tenant.bulk import Bulk
+from counterfoil.adapters.tenant.collecting import Collecting
 from counterfoil.adapters.tenant.credit_notes import CreditNotes
-from counterfoil.adapters.tenant.documents import Documents
 from counterfoil.adapters.tenant.drafts import Drafts
+from counterfoil.adapters.tenant.hearing import Hearing
 from counterfoil.adapters.tenant.office import House
-from counterfoil.adapters.tenant.payments import Payments
 from counterfoil.projections.ageing import Ageing
 from counterfoil.projections.credit_notes import CreditNotes as CreditNotesRead
 from counterfoil.projections.customers import Customers
@@ -21,7 +21,7 @@ from counterfoil.projections.series import Series
 __all__ = ["House", "Tenant"]
 
 
-class Tenant(Drafts, Documents, Payments, CreditNotes, Bulk):
+class Tenant(Drafts, Collecting, Hearing, CreditNotes, Bulk):
     """The invoices and credit notes of one tenant; nothing crosses to another's."""
 
     def __init__(self, house: House, name: str) -> None:

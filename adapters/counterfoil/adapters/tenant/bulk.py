@@ -20,6 +20,8 @@ from counterfoil.domain.invoice.events import (
     PaymentActionRequired,
     PaymentAttempted,
     PaymentFailed,
+    RefundAttempted,
+    RefundFailed,
 )
 from counterfoil.projections.filters import Filters
 from counterfoil.projections.invoice import Invoice
@@ -34,6 +36,8 @@ UNPRINTED = (
     PaymentActionRequired,
     PaymentAttempted,
     PaymentFailed,
+    RefundAttempted,
+    RefundFailed,
 )
 
 

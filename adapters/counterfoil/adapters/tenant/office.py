@@ -26,6 +26,7 @@ from counterfoil.domain.ports import (
     DocumentStore,
     EventLog,
     PdfEngine,
+    Processor,
     Stream,
     Transaction,
 )
@@ -58,6 +59,7 @@ class House:
     store: Store
     engine: PdfEngine
     documents: DocumentStore
+    processor: Processor
     branding: Branding | Callable[[str], Branding]
 
 

@@ -1,0 +1,1 @@
+"""Who moves money: one file each, behind `Processor`."""

@@ -1,0 +1,120 @@
+"""What a processor says by itself, by a webhook: whoever confirmed late, what a bank came to, what
+was refunded at its desk. Said twice or late, it changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from counterfoil.adapters.processors import stripe_answers
+from counterfoil.adapters.processors.stripe_amounts import from_units
+from counterfoil.adapters.processors.webhook import Delivery
+from counterfoil.adapters.tenant.charging import issued_of
+from counterfoil.adapters.tenant.documents import Documents
+from counterfoil.adapters.tenant.office import made
+from counterfoil.adapters.tenant.payments import Payments
+from counterfoil.adapters.tenant.settling import Settling
+from counterfoil.domain.errors import Malformed, NotFound, Reason, Rejected
+from counterfoil.domain.invoice import commands
+from counterfoil.domain.invoice.events import News, Status
+from counterfoil.domain.money import Money
+from counterfoil.domain.value import PaymentId, RefundId
+from counterfoil.projections.invoice import Invoice
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+# What is said when an intent is made is not yet an outcome.
+_PAYMENTS = {
+    "payment_intent.canceled",
+    "payment_intent.payment_failed",
+    "payment_intent.processing",
+    "payment_intent.requires_action",
+    "payment_intent.succeeded",
+}
+_REFUNDS = {"refund.created", "refund.updated", "refund.failed"}
+_CANONICAL = {
+    "invoice.paid": Status.PAID,
+    "invoice.voided": Status.VOID,
+    "invoice.marked_uncollectible": Status.UNCOLLECTIBLE,
+}
+
+
+class Hearing(Settling, Payments, Documents):
+    """Webhooks."""
+
+    def hear(self, delivery: Delivery) -> Invoice | None:
+        """Take in what the processor says, and return the invoice after it; None if it says nothing
+        of an invoice of ours.
+
+        `Rejected` with OUTDATED or PAYMENT_ENDED when more is known already: answer the processor
+        that all is well, for it would say the same again. `Malformed` if it names another tenant.
+        """
+        invoice = delivery.invoice
+        if invoice is None:
+            return self._hear_of_desk(delivery) if delivery.type in _REFUNDS else None
+        if delivery.tenant != self._name:
+            raise Malformed("metadata.counterfoil_tenant", "names another tenant")
+        if delivery.type in _PAYMENTS and delivery.payment:
+            self._hear_payment(invoice, PaymentId(delivery.payment), delivery)
+        elif delivery.type in _REFUNDS and delivery.refund:
+            self._hear_refund(invoice, RefundId(delivery.refund), delivery)
+        elif delivery.type in _CANONICAL:
+            self.reconcile_invoice(
+                invoice,
+                status=_CANONICAL[delivery.type],
+                provider=self._house.processor.name,
+                provider_event_id=delivery.id,
+                occurred_at=delivery.occurred_at,
+            )
+        else:
+            return None
+        return self.get_invoice(invoice)
+
+    def _hear_payment(self, invoice: str, payment: PaymentId, delivery: Delivery) -> None:
+        issued = issued_of(self._recorded(invoice))
+        attempted = issued.attempted(payment)
+        if attempted is None:
+            raise Rejected(Reason.NO_SUCH_PAYMENT, payment=payment)
+        self._hold_processor(payment, attempted.processor)
+        amount = Money(attempted.amount, issued.draft.currency)
+        intent = _read(stripe_answers.PaymentIntent, delivery)
+        outcome = stripe_answers.outcome(intent, amount)
+        news = News(provider_event=delivery.id, occurred_at=delivery.occurred_at)
+        self._take_in(invoice, payment, outcome, news, {})
+
+    def _hear_refund(self, invoice: str, refund: RefundId, delivery: Delivery) -> None:
+        issued = issued_of(self._recorded(invoice))
+        attempted = issued.refund_attempt(refund)
+        if attempted is None:
+            raise NotFound("refund", refund)
+        amount = Money(attempted.amount, issued.draft.currency)
+        said = _read(stripe_answers.Refund, delivery)
+        self._take_back(invoice, attempted, stripe_answers.refund_outcome(said, amount), {})
+
+    def _hear_of_desk(self, delivery: Delivery) -> Invoice | None:
+        """Record what somebody refunded at the processor's own desk."""
+        said = _read(stripe_answers.Refund, delivery)
+        amount = from_units(said.amount, said.currency)
+        charge = delivery.about.get("payment_intent")
+        if said.status != "succeeded" or amount is None or not isinstance(charge, str):
+            return None
+        payment = next(iter(self.payments.list(reference=charge)), None)
+        if payment is None:
+            return None
+        command = made(
+            commands.RefundPayment,
+            payment=payment.id,
+            refund=said.id,
+            amount=amount,
+            reference=said.id,
+        )
+        return self._change("hear_refund", payment.invoice, {}, lambda _: command, {})
+
+
+def _read(shape: type[Shape], delivery: Delivery) -> Shape:
+    try:
+        return shape.model_validate(delivery.about)
+    except ValidationError:
+        raise Malformed("body", f"holds no object of {delivery.type}") from None
