@@ -154,7 +154,9 @@ class StripeProcessor:
 
     def retrieve(self, charge: Charge) -> Outcome | None:
         """What became of a charge, by its payment intent."""
-        found = self._find(charge) if charge.reference is None else self._look(charge.reference)
+        # That an intent we know of is missing does not mean that it took no money.
+        known = charge.reference
+        found = self._find(charge) if known is None else self._retrieve(known)
         return None if found is None or _stands_in(found) else outcome(found, charge.amount)
 
     def cancel(self, charge: Charge) -> Outcome:

@@ -135,16 +135,17 @@ class _InvoiceSettings(_Shape):
 
 
 class Customer(_Shape):
-    deleted: bool = False
     default_source: str | _Named | None = None
     invoice_settings: _InvoiceSettings | None = None
 
     @property
     def pays_with(self) -> str | None:
-        """Stripe's own order: the default for invoices, and then what came before those."""
+        """Stripe's own order: the default for invoices, then what came before those. Of a deleted
+        customer Stripe tells neither.
+        """
         settings = self.invoice_settings
         method = (settings.default_payment_method if settings else None) or self.default_source
-        return None if self.deleted else method.id if isinstance(method, _Named) else method
+        return method.id if isinstance(method, _Named) else method
 
 
 AnyShape = TypeVar("AnyShape", bound=_Shape)

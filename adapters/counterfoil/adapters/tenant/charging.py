@@ -66,9 +66,7 @@ class Charging(Office):
         payment = PaymentId(self._new("py"))
         answer = self._desk.known(request)
         if answer is None:
-            method = payment_method
-            if method is None:
-                method = self._default_method(invoice, payment, amount)
+            method = self._ready(invoice, payment, amount, payment_method)
             command = self._attempt(payment, amount, method)
 
             def decide(transaction: Transaction) -> Decided:
@@ -111,17 +109,59 @@ class Charging(Office):
             payment_method=method,
         )
 
-    def _default_method(self, invoice: str, payment: PaymentId, amount: AmountGiven | None) -> str:
-        """What the processor says that the customer pays with; it is not asked for a command that
-        will be refused.
+    def _ready(
+        self, invoice: str, payment: PaymentId, amount: AmountGiven | None, method: str | None
+    ) -> str:
+        """What to pay with, once nothing else can be paid any more. Nobody is asked anything for a
+        command that will be refused.
         """
-        issued = fold(recorded.fact for recorded in self._recorded(invoice))
-        decisions.decide(self._attempt(payment, amount, "default"), issued)
-        customer = cast("Issued", issued).document.customer.id
-        method = self._house.processor.default_payment_method(customer)
+        recorded = self._recorded(invoice)
+        self._hold_allowed(recorded, payment, amount, method)
+        issued = issued_of(recorded)
+        if self._can_still_confirm(issued):
+            self._bring_late(recorded, issued)
+            self._hold_allowed(self._recorded(invoice), payment, amount, method)
+        if method is None:
+            method = self._house.processor.default_payment_method(issued.document.customer.id)
         if method is None:
             raise Malformed("payment_method", "is needed: the processor knows none of the customer")
         return method
+
+    def _hold_allowed(
+        self,
+        recorded: History,
+        payment: PaymentId,
+        amount: AmountGiven | None,
+        method: str | None,
+    ) -> None:
+        command = self._attempt(payment, amount, "default" if method is None else method)
+        decisions.decide(command, fold(one.fact for one in recorded))
+
+    @staticmethod
+    def _can_still_confirm(issued: Issued) -> bool:
+        """Whether the payer of the last attempt holds an intent that failed, and may be tried
+        again until it is withdrawn.
+        """
+        last = issued.failures[-1] if issued.failures else None
+        return (
+            last is not None
+            and last.code != ports.CANCELED
+            and issued.payment(last.payment) is None
+            and any(one.payment == last.payment for one in issued.intents)
+        )
+
+    def _bring_late(self, recorded: History, issued: Issued) -> None:
+        """Withdraw what failed, or take in that it came through after all."""
+        payment = issued.failures[-1].payment
+        charge = self._charge(recorded, issued, payment)
+        outcome = self._asked(charge, _cancel)
+        match outcome:
+            case ports.Succeeded():
+                self._take_in(issued.draft.id, payment, outcome, None, {})
+            case ports.Pending() | ports.NeedsAction():
+                raise errors.PaymentPending(payment)
+            case ports.Declined():
+                pass
 
     def _bring(self, invoice: str, payment: PaymentId, ask: Ask, call: Call) -> PaymentOutcome:
         """Ask the processor about a payment that has not ended, take in what it says, and tell."""
