@@ -17,14 +17,9 @@ if TYPE_CHECKING:
 # is refused for what it does, never for the luck of the draw. Luck is the work of `deep`, which
 # draws many and new ones, and prints what repeats a failure. No deadline in either: on a machine
 # that is busy with other workers, slow is not wrong.
-settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60, print_blob=True)
-settings.register_profile(
-    "deep",
-    deadline=None,
-    max_examples=5_000,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+_PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", _PATIENT, derandomize=True, max_examples=60)
+settings.register_profile("deep", _PATIENT, max_examples=5_000)
 settings.load_profile(os.environ.get("COUNTERFOIL_TEST_EXAMPLES", "ci"))
 
 # A developer's own COUNTERFOIL_DATABASE must be out of every test's reach.

@@ -6,12 +6,14 @@ An event counts once, for ever. Its own time orders what is said of one payment,
 from __future__ import annotations
 
 from datetime import timedelta, timezone
+from itertools import permutations
 
 import pytest
 
 from counterfoil.domain.errors import Reason
 from counterfoil.domain.invoice.commands import InvoiceCommand
 from counterfoil.domain.invoice.events import PaymentFailed, Status
+from counterfoil.domain.invoice.state import Issued, fold
 from examples import (
     ACTION_REQUIRED,
     ATTEMPTED,
@@ -33,6 +35,7 @@ from examples import (
     succeeded,
     told,
 )
+from histories import after
 from spec import given
 
 FIRST, SECOND = told("evt_pay_1", NOON), told("evt_pay_2", LATER)
@@ -66,14 +69,14 @@ def test_an_event_counts_once() -> None:
 
 def test_an_event_counts_once_whatever_came_after_it() -> None:
     required = action_required(news=FIRST)
-    for after in (
+    for since in (
         (failed(news=SECOND),),
         (succeeded(news=SECOND), PAID),
         (FAILED, attempted("pay_2")),
         (action_required(intent="pi_2", news=SECOND),),
         (reconciled(Status.VOID),),
     ):
-        given(*LIVE, required, *after).when(require_action(news=FIRST)).then_nothing()
+        given(*LIVE, required, *since).when(require_action(news=FIRST)).then_nothing()
 
 
 def test_an_event_that_told_a_failure_is_quiet_after_the_late_success() -> None:
@@ -200,6 +203,20 @@ def test_whatever_order_three_events_come_in_the_money_is_there() -> None:
     given(*LIVE, action_required(news=act), failed(news=refuse)).when(succeed(news=take)).then(
         came, PAID
     )
+
+
+@pytest.mark.parametrize("twice", range(3))
+def test_in_whatever_order_and_however_often_events_come_the_money_counts_once(twice: int) -> None:
+    said = (
+        require_action(news=FIRST),
+        fail(news=told("evt_pay_2", BETWEEN)),
+        succeed(news=told("evt_pay_3", LATER)),
+    )
+    for order in permutations((*said, said[twice])):
+        invoice = fold(after(LIVE, order))
+        assert isinstance(invoice, Issued)
+        assert (invoice.status, invoice.amount_paid) == (Status.PAID, 11_900)
+        assert [one.amount for one in invoice.payments] == [11_900]
 
 
 def test_payments_of_one_invoice_do_not_order_each_other() -> None:

@@ -440,7 +440,6 @@ def test_money_by_bank_fits_beside_what_came() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="attempts that failed may all succeed late and not fit")
 def test_all_money_that_may_still_come_fits_where_it_is_added_up() -> None:
     one, two = attempted("pay_1", LARGEST // 2), attempted("pay_2", LARGEST // 2)
     history = (*LARGE, one, failed("pay_1"), two, failed("pay_2"))
@@ -449,7 +448,6 @@ def test_all_money_that_may_still_come_fits_where_it_is_added_up() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the live attempt is not counted beside money by bank")
 def test_money_by_bank_fits_beside_what_may_still_come() -> None:
     live = attempted("pay_1", LARGEST // 2)
     given(*LARGE, live).when(record(amount=LARGEST)).then_rejected(

@@ -232,7 +232,7 @@ class Payments:
         )
 
     def unsettled(self, *, before: datetime) -> tuple[Unsettled, ...]:
-        """What has waited for its outcome since before this; what waits longest comes first."""
+        """What began at this moment or before and waits for its outcome; the oldest comes first."""
         values = {"tenant": self._tenant, "before": moment_of("before", before)}
         live = "status IN ('processing', 'requires_action')"
         query = (

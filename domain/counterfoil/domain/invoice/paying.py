@@ -64,6 +64,7 @@ def attempt(command: AttemptPayment, invoice: Issued) -> Facts:
     if invoice.attempt is not None:
         raise Rejected(Reason.PAYMENT_IN_PROGRESS, payment=invoice.attempt.payment)
     _hold_unused(command.payment, invoice)
+    _hold_storable(amount, invoice)
     return (attempted,)
 
 
@@ -159,7 +160,7 @@ def record(command: RecordPayment, invoice: Issued) -> Facts:
     if known is not None and (known.amount, known.reference) == (amount, command.reference):
         return ()
     _hold_unused(command.payment, invoice)
-    _hold_received(amount, invoice)
+    _hold_storable(amount, invoice)
     received = PaymentSucceeded(
         payment=command.payment,
         amount=amount,
@@ -170,9 +171,11 @@ def record(command: RecordPayment, invoice: Issued) -> Facts:
     return _with_paid(received, invoice)
 
 
-def _hold_received(amount: int, invoice: Issued) -> None:
-    """All the money that ever came must fit wherever it is added up."""
-    in_range("amount", amount + sum(payment.amount for payment in invoice.payments))
+def _hold_storable(amount: int, invoice: Issued) -> None:
+    """All the money that came, or may still come, must fit wherever it is added up."""
+    came = sum(payment.amount for payment in invoice.payments)
+    may_come = sum(one.amount for one in invoice.attempts if invoice.payment(one.payment) is None)
+    in_range("amount", amount + came + may_come)
 
 
 def _surplus(amount: int, invoice: Issued) -> int:
