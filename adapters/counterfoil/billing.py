@@ -330,6 +330,17 @@ def _documents(place: object) -> DocumentStore:
             raise Malformed("documents", "must be a folder, s3://bucket/prefix, a store or None")
 
 
+_PROCESSOR = (
+    "name",
+    "default_payment_method",
+    "charge",
+    "retrieve",
+    "cancel",
+    "refund",
+    "close",
+)
+
+
 def _processor(given: object) -> Processor:
     match given:
         case None | "fake":
@@ -340,7 +351,7 @@ def _processor(given: object) -> Processor:
             from counterfoil.adapters.processors.stripe import StripeProcessor
 
             return StripeProcessor.from_env()
-        case _ if _has(given, "name", "charge", "retrieve", "cancel", "refund", "close"):
+        case _ if _has(given, *_PROCESSOR):
             return cast("Processor", given)
         case _:
             raise Malformed("processor", 'must be "stripe", "fake", "fake:FILE" or a processor')

@@ -200,11 +200,14 @@ class StripeServer:
         """The payer confirms."""
         with self._lock:
             intent = self.intent(intent_id)
-            asks = (intent["last_payment_error"] or {}).get("code") == "authentication_required"
-            if intent["status"] != "requires_action" and not asks:
-                raise ValueError(f"{intent_id} is {intent['status']}: nothing to confirm")
+            error, status = intent["last_payment_error"] or {}, intent["status"]
+            asks = status == "requires_payment_method" and (
+                error.get("code") == "authentication_required"
+            )
+            if status != "requires_action" and not asks:
+                raise ValueError(f"{intent_id} is {status}: nothing to confirm")
             if asks:
-                intent["payment_method"] = intent["last_payment_error"]["payment_method"]["id"]
+                intent["payment_method"] = error["payment_method"]["id"]
             self._books_of(intent_id).succeed(intent)
 
     def settle(self, intent_id: str, *, error: Mapping[str, str] | None = None) -> None:

@@ -111,13 +111,17 @@ class Desk:
         When somebody else wrote first, load and decide again, a bounded number of times.
         """
         answer = self._patiently(request, decide)
-        wait_s = request.call.get("wait_s")
+        self.show(request.call)
+        return answer
+
+    def show(self, call: Call) -> None:
+        """Return when read models show all that is stored, if the caller waits for that."""
+        wait_s = call.get("wait_s")
         if wait_s is not None:
             try:
                 self._kept.wait(timeout_s=wait_s)
             except Unavailable as error:
                 raise Unavailable(f"it is stored, but not shown yet: {error}") from error
-        return answer
 
     def known(self, request: Request) -> Answer | None:
         """The first answer, if this request was obeyed before; for those that do much to obey."""
@@ -184,10 +188,15 @@ class VersionDiffers(Conflict):
 
 def expect(stream: Stream, call: Call) -> None:
     """Hold the caller's `expected_version`, if there is one."""
-    version = call.get("expected_version")
-    if version is not None and stream.version != version:
+    expect_version(stream.name, stream.version, call)
+
+
+def expect_version(stream: str, version: int, call: Call) -> None:
+    """The same, where only the version is known."""
+    expected = call.get("expected_version")
+    if expected is not None and version != expected:
         raise VersionDiffers(
-            f"{stream.name} is at version {stream.version}, expected was {version}: "
+            f"{stream} is at version {version}, expected was {expected}: "
             "load it again and decide again"
         )
 

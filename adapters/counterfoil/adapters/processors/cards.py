@@ -42,7 +42,10 @@ _ASK_THE_PAYER = {
 }
 _BANK_DEBITS = ("pm_usBankAccount", "pm_sepaDebit", "pm_bacsDebit")
 _BRANDS = "visa|mastercard|amex|discover|diners|jcb|unionpay"
-_GOOD = re.compile(rf"({_BRANDS})(_debit|_prepaid)?|[a-z]{{2}}|pendingRefund|refundFail")
+_GOOD = re.compile(
+    rf"({_BRANDS})(_debit|_prepaid)?|[a-z]{{2}}(_debit)?|pendingRefund|refundFail"
+    r"|bypassPending(International)?|create\w*Disputes?\w*|riskLevelElevated|(avs|cvc)\w+"
+)
 _PREFIX = re.compile(rf"pm_card_(({_BRANDS})_(?=charge))?")
 
 
@@ -52,7 +55,7 @@ def charged(method: str) -> Outcome:
     if card is None:
         if method.startswith(_BANK_DEBITS):
             return Pending()
-        if method.startswith("pm_"):
+        if method.startswith("pm_") and not method.startswith("pm_card"):
             return Succeeded(UNNAMED)
     elif card in _DECLINES:
         return _DECLINES[card]

@@ -7,6 +7,7 @@ would; so what an invoice says can be held against them after any crash.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 import time
@@ -41,6 +42,7 @@ from counterfoil.domain.ports import (
     Succeeded,
 )
 
+_INTENT = re.compile(r"pi_fake_([0-9]{5,15})")
 WITHDRAWN = Declined(CANCELED, "It was withdrawn before any money moved.", retryable=True)
 
 # A status is one of Stripe's words; `forbidden` is a key whose charge may not arrive any more.
@@ -84,11 +86,16 @@ class FakeProcessor:
 
     def __init__(self, ledger: str | Path = ":memory:", *, slow_s: float = 0.2) -> None:
         self._lock = threading.Lock()
-        self._books = sqlite3.connect(
-            ledger, check_same_thread=False, isolation_level=None, timeout=60
-        )
+        try:
+            self._books = sqlite3.connect(
+                ledger, check_same_thread=False, isolation_level=None, timeout=60
+            )
+            self._books.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise ProcessorNotConfigured(
+                f"{ledger} cannot hold the books of the fake processor: {error}"
+            ) from error
         self._books.row_factory = sqlite3.Row
-        self._books.executescript(_SCHEMA)
         self._slow_s = slow_s
         self._faults: deque[Fault] = deque()
         self._script: deque[Outcome] = deque()
@@ -278,9 +285,11 @@ def _by_key(books: sqlite3.Connection, key: str) -> sqlite3.Row | None:
 
 
 def _by_intent(books: sqlite3.Connection, intent: str) -> sqlite3.Row | None:
-    place = intent.removeprefix("pi_fake_")
+    named = _INTENT.fullmatch(intent)
+    if named is None or intent != f"pi_fake_{int(named[1]):05}":
+        return None
     row: sqlite3.Row | None = books.execute(
-        "SELECT * FROM charges WHERE place = ?", (int(place) if place.isdecimal() else 0,)
+        "SELECT * FROM charges WHERE place = ?", (int(named[1]),)
     ).fetchone()
     return row
 

@@ -42,8 +42,8 @@ from counterfoil.adapters.processors.stripe_answers import (
     read,
     refund_outcome,
     refused,
-    said,
 )
+from counterfoil.adapters.processors.words import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from counterfoil.adapters.processors.stripe_amounts import from_units
+from counterfoil.adapters.processors.words import clean_code, said
 from counterfoil.domain.errors import (
     CounterfoilError,
     ProcessorNotConfigured,
@@ -79,14 +80,6 @@ _OPERATOR: Final = _words(
     account_invalid api_key_expired livemode_mismatch platform_account_required
     platform_api_key_expired secret_key_required testmode_charges_only tls_version_unsupported
     """
-)
-
-_UNPRINTABLE: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-_PRIVATE: Final = re.compile(
-    r"\b(?:sk|rk|pk|ek|whsec)_[\w*]+"  # keys
-    r"|\b\w+_secret_\w+"  # what lets a payer confirm
-    r"|[^\s@'\"<>]+@[^\s@'\"<>]+"  # addresses of people
-    r"|(?<!\w)\d(?:[ -]?\d){11,18}(?!\w)"  # numbers of cards and accounts
 )
 
 
@@ -272,16 +265,6 @@ def refund_outcome(refund: Refund, amount: Money) -> Outcome:
             )
         case status:
             raise Unavailable(f"Stripe says of {refund.id} what we do not know: {said(status)}")
-
-
-def said(text: str) -> str:
-    """Words of Stripe, printable, at most 500 characters, without anything private."""
-    return _PRIVATE.sub("…", _UNPRINTABLE.sub(" ", text).strip())[:500]
-
-
-def clean_code(text: str) -> str:
-    """A code of Stripe as an id of ours: 1 to 100 printable ASCII characters."""
-    return re.sub(r"[^!-~]+", "_", said(text).replace("…", "_"))[:100] or "unknown"
 
 
 def _other_amount(name: str) -> Unavailable:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from counterfoil.adapters.tenant.charging import settle
+from counterfoil.adapters.tenant.asking import settle
 from counterfoil.adapters.tenant.documents import Documents
 from counterfoil.adapters.tenant.outcomes import PaymentOutcome
 from counterfoil.adapters.tenant.settling import WAITING_S, Settling
@@ -96,7 +96,7 @@ class Collecting(Settling, Documents):
                 )
             case Settle(payment=payment, since=since):
                 if at - since >= timedelta(seconds=WAITING_S):
-                    outcome = self._bring(invoice.id, PaymentId(payment), settle, {})
+                    outcome = self._bring(invoice.id, PaymentId(payment), settle)
             case GiveUp(attempts=attempts) if give_up:
                 reason = f"{attempts} payments were refused"
                 self.mark_uncollectible(invoice.id, reason=reason, expected_version=version)

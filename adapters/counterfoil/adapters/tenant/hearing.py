@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from counterfoil.adapters.processors import stripe_answers
 from counterfoil.adapters.processors.stripe_amounts import from_units
 from counterfoil.adapters.processors.webhook import Delivery
-from counterfoil.adapters.tenant.charging import issued_of
+from counterfoil.adapters.tenant.asking import issued_of
 from counterfoil.adapters.tenant.documents import Documents
 from counterfoil.adapters.tenant.office import made
 from counterfoil.adapters.tenant.payments import Payments
@@ -82,7 +82,7 @@ class Hearing(Settling, Payments, Documents):
         intent = _read(stripe_answers.PaymentIntent, delivery)
         outcome = stripe_answers.outcome(intent, amount)
         news = News(provider_event=delivery.id, occurred_at=delivery.occurred_at)
-        self._take_in(invoice, payment, outcome, news, {})
+        self._take_in(invoice, payment, outcome, news=news)
 
     def _hear_refund(self, invoice: str, refund: RefundId, delivery: Delivery) -> None:
         issued = issued_of(self._recorded(invoice))
@@ -91,7 +91,7 @@ class Hearing(Settling, Payments, Documents):
             raise NotFound("refund", refund)
         amount = Money(attempted.amount, issued.draft.currency)
         said = _read(stripe_answers.Refund, delivery)
-        self._take_back(invoice, attempted, stripe_answers.refund_outcome(said, amount), {})
+        self._take_back(invoice, attempted, stripe_answers.refund_outcome(said, amount))
 
     def _hear_of_desk(self, delivery: Delivery) -> Invoice | None:
         """Record what somebody refunded at the processor's own desk."""

@@ -8,18 +8,12 @@ from typing import Unpack, cast
 
 from counterfoil.adapters.desk import Call, Decided, Request, expect
 from counterfoil.adapters.names import INVOICE, of_kind
-from counterfoil.adapters.tenant.charging import (
-    Charging,
-    issued_of,
-    key_of,
-    shown,
-    unheard,
-    waiting,
-    without_wait,
-)
+from counterfoil.adapters.processors import words
+from counterfoil.adapters.tenant.asking import issued_of, key_of, shown, unheard
+from counterfoil.adapters.tenant.charging import Charging, without_wait
 from counterfoil.adapters.tenant.office import AmountGiven, existing, made
 from counterfoil.domain import ports
-from counterfoil.domain.errors import Malformed, PaymentDeclined, Unavailable
+from counterfoil.domain.errors import Malformed, PaymentDeclined, Reason, Rejected, Unavailable
 from counterfoil.domain.invoice import commands, decisions, state
 from counterfoil.domain.invoice.events import PaymentSucceeded, RefundAttempted
 from counterfoil.domain.invoice.state import Issued
@@ -56,8 +50,11 @@ class Refunding(Charging):
             "reason": reason,
             "reference": reference,
         }
-        refund = RefundId(self._new("re"))
+        if reference is not None and not reference.strip():
+            raise Malformed("reference", "must not be blank: it says how the money went back")
+        Request("refund_payment", said, call)  # whatever it says wrong is said before all else
         request = Request("refund_payment", said, without_wait(call))
+        refund = RefundId(self._new("re"))
 
         def decide(transaction: Transaction) -> Decided:
             stream = transaction.read(of_kind(INVOICE, invoice))
@@ -72,6 +69,7 @@ class Refunding(Charging):
             }
             command: commands.AttemptRefund | commands.RefundPayment
             if reference is None and received is not None and received.processor is not None:
+                self._hold_processor(received.payment, received.processor)
                 command = made(commands.AttemptRefund, **meant)
             else:
                 command = made(commands.RefundPayment, **meant, reference=reference)
@@ -80,24 +78,26 @@ class Refunding(Charging):
         answer = self._desk.obey(request, decide)
         match self._history(answer)[-1].fact:
             case RefundAttempted(refund=attempted):
-                return self._bring_back(invoice, attempted, call)
+                after = self._bring_back(invoice, attempted)
             case _:
-                return self._invoice(answer)
+                after = self._invoice(answer)
+        self._desk.show(call)
+        return after
 
-    def _bring_back(self, invoice: str, refund: RefundId, call: Call) -> Invoice:
+    def _bring_back(self, invoice: str, refund: RefundId) -> Invoice:
         """Ask the processor for a refund that has not ended, take in what it says, and tell."""
         recorded = self._recorded(invoice)
         issued = issued_of(recorded)
         for attempted in issued.refunding:
             if attempted.refund == refund:
-                self._ask_back(issued, attempted, call)
+                self._ask_back(issued, attempted)
                 recorded = self._recorded(invoice)
         for failed in issued_of(recorded).refund_failures:
             if failed.refund == refund:
                 raise PaymentDeclined(failed.code, failed.message, retryable=False)
         return shown(recorded)
 
-    def _ask_back(self, issued: Issued, attempted: RefundAttempted, call: Call) -> None:
+    def _ask_back(self, issued: Issued, attempted: RefundAttempted) -> None:
         invoice, refund = issued.draft.id, attempted.refund
         payment = cast("PaymentSucceeded", issued.payment(attempted.payment))
         self._hold_processor(payment.payment, payment.processor)
@@ -114,11 +114,9 @@ class Refunding(Charging):
             outcome = self._house.processor.refund(repayment)
         except Unavailable as error:
             raise unheard(error, f"refund {refund}", invoice) from error
-        self._take_back(invoice, attempted, outcome, call)
+        self._take_back(invoice, attempted, outcome)
 
-    def _take_back(
-        self, invoice: str, attempted: RefundAttempted, outcome: Outcome, call: Call
-    ) -> None:
+    def _take_back(self, invoice: str, attempted: RefundAttempted, outcome: Outcome) -> None:
         """Record what a processor said of a refund."""
         command: commands.InvoiceCommand
         match outcome:
@@ -127,13 +125,17 @@ class Refunding(Charging):
                     payment=attempted.payment,
                     refund=attempted.refund,
                     reason=attempted.reason,
-                    reference=reference,
+                    reference=words.name(reference),
                 )
             case ports.Declined(code=code, message=message):
-                command = commands.FailRefund(refund=attempted.refund, code=code, message=message)
+                command = commands.FailRefund(
+                    refund=attempted.refund,
+                    code=words.clean_code(code),
+                    message=words.said(message),
+                )
             case _:
                 return
-        self._change("hear_refund", invoice, {}, lambda _: command, waiting(call))
+        self._change("hear_refund", invoice, {}, lambda _: command, {})
 
 
 def _received(invoice: state.Invoice, payment: str | None) -> PaymentSucceeded | None:
@@ -141,5 +143,7 @@ def _received(invoice: state.Invoice, payment: str | None) -> PaymentSucceeded |
     received = invoice.payments if isinstance(invoice, Issued) else ()
     if payment is None and len(received) > 1:
         raise Malformed("payment", "is needed: the invoice was paid by several")
+    if payment is None and not received and isinstance(invoice, Issued):
+        raise Rejected(Reason.NO_SUCH_PAYMENT, payment="that came")
     meant = [one for one in received if payment in {None, one.payment}]
     return meant[0] if meant else None

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from counterfoil.adapters.tenant.charging import issued_of, settle
+from counterfoil.adapters.tenant.asking import issued_of, settle
 from counterfoil.adapters.tenant.outcomes import ActionRequired, Declined, Paid, Processing
 from counterfoil.adapters.tenant.refunding import Refunding
 from counterfoil.domain.errors import CounterfoilError, Malformed, PaymentDeclined
@@ -55,7 +55,7 @@ class Settling(Refunding):
         return Settled(one.invoice, one.id, status)
 
     def _payment(self, one: Unsettled) -> str:
-        match self._bring(one.invoice, PaymentId(one.id), settle, {}):
+        match self._bring(one.invoice, PaymentId(one.id), settle):
             case Paid():
                 return "succeeded"
             case Declined():
@@ -68,7 +68,7 @@ class Settling(Refunding):
     def _refund(self, one: Unsettled) -> str:
         refund = RefundId(one.id)
         with suppress(PaymentDeclined):
-            self._bring_back(one.invoice, refund, {})
+            self._bring_back(one.invoice, refund)
         issued = issued_of(self._recorded(one.invoice))
         if any(live.refund == refund for live in issued.refunding):
             return "processing"
