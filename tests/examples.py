@@ -334,13 +334,16 @@ def fail_refund(refund: str = "ref_1", code: str = "account_closed") -> FailRefu
     return FailRefund(refund=RefundId(refund), code=code, message="The account is closed.")
 
 
-def refund_failed(payment: str = "bank_1", refund: str = "ref_1") -> RefundFailed:
-    """The processor did not give the money back."""
+def refund_failed(
+    payment: str = "bank_1", refund: str = "ref_1", *, surplus: int = 0
+) -> RefundFailed:
+    """The processor did not give the money back, or it came back."""
     return RefundFailed(
         payment=PaymentId(payment),
         refund=RefundId(refund),
         code="account_closed",
         message="The account is closed.",
+        surplus=surplus,
     )
 
 

@@ -186,7 +186,11 @@ FACTS: tuple[Event, ...] = (
     InvoicePaid(reason=PaidReason.PAYMENT),
     RefundAttempted(payment=PAYMENT, refund=REFUND, amount=1000, reason="goodwill"),
     RefundFailed(
-        payment=PAYMENT, refund=REFUND, code="account_closed", message="The account is closed."
+        payment=PAYMENT,
+        refund=REFUND,
+        code="account_closed",
+        message="The account is closed.",
+        surplus=400,
     ),
     PaymentRefunded(
         payment=PAYMENT,

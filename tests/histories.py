@@ -62,7 +62,9 @@ from examples import (
     item,
     reconcile,
     record,
+    recorded,
     refund,
+    refunded,
     require_action,
     succeed,
     told,
@@ -179,11 +181,23 @@ any_command = st.one_of(own_commands, news)
 starts = st.sampled_from(
     (OPEN, (*OPEN, ATTEMPTED), DRAFT, GIVEN_UP, (*OPEN, HALF_CREDITED), PAID_UP, (DRAFTED,), ())
 )
+# Half of it came, and went back: it may come back, whatever the invoice is by then.
+HALF_BACK = (recorded(amount=5_000), refunded(amount=5_000, reopened=5_000))
+gone = st.sampled_from(((*OPEN, *HALF_BACK), (*GIVEN_UP, *HALF_BACK)))
+back_commands: st.SearchStrategy[InvoiceCommand] = st.one_of(
+    st.builds(record, st.sampled_from(("bank_2", "bank_3")), sums),
+    st.builds(fail_refund, st.sampled_from(("ref_1", "ref_2"))),
+    st.builds(refund, st.sampled_from(("bank_1", "bank_2")), st.sampled_from(("ref_1", "ref_2"))),
+    st.just(GIVE_UP),
+    news,
+)
 
 
 @st.composite
 def histories(
-    draw: st.DrawFn, commands: st.SearchStrategy[InvoiceCommand] = any_command
+    draw: st.DrawFn,
+    commands: st.SearchStrategy[InvoiceCommand] = any_command,
+    starts: st.SearchStrategy[History] = starts,
 ) -> History:
     """Draw what came of some commands, after a start or from nothing."""
     return after(draw(starts), draw(st.lists(commands, min_size=4, max_size=25)))

@@ -22,7 +22,7 @@ from iso4217 import Currency
 
 from counterfoil.adapters.processors.stripe import StripeProcessor
 from counterfoil.adapters.processors.stripe_amounts import from_units, to_units
-from counterfoil.adapters.processors.stripe_answers import clean_code, said
+from counterfoil.adapters.processors.words import clean_code, said
 from counterfoil.domain.errors import (
     CounterfoilError,
     Malformed,

@@ -287,12 +287,6 @@ def test_a_refund_that_was_never_attempted_does_not_fail() -> None:
     given(*PAID_UP, PART).when(fail_refund("ref_2")).then_rejected(Reason.NO_SUCH_REFUND)
 
 
-def test_a_refund_that_was_made_does_not_fail() -> None:
-    back = refunded(amount=5_000, reopened=0)
-    for history in ((*PAID_UP, back), (*PAID_UP, PART, back)):
-        given(*history).when(fail_refund()).then_rejected(Reason.REFUND_ENDED, refund="ref_1")
-
-
 def test_a_failed_refund_makes_room_again() -> None:
     given(*PAID_UP, WHOLE).when(attempt_refund(refund="ref_2", amount=1)).then_rejected(
         Reason.REFUND_EXCEEDS_PAYMENT, left=0
@@ -325,6 +319,116 @@ def test_a_refund_does_not_go_back_after_its_failure_made_room_for_another() -> 
         given(*history, other).when(refund()).then_rejected(
             Reason.REFUND_EXCEEDS_PAYMENT, left=11_899, payment="bank_1"
         )
+
+
+# --- money that went back, and came back -----------------------------------------------------
+
+REOPENED = (*PARTLY_PAID, refunded(amount=5_000, reopened=5_000))
+GONE_BY_CARD = (*PAID_UP, PART, refunded(amount=5_000, reopened=0))
+
+
+def test_a_refund_that_comes_back_is_believed() -> None:
+    given(*GONE_BY_CARD).when(fail_refund()).then(refund_failed())
+    given(*PARTLY_PAID, PART, refunded(amount=5_000, reopened=5_000)).when(fail_refund()).then(
+        refund_failed()
+    )
+
+
+def test_a_refund_that_went_another_way_comes_back_too() -> None:
+    given(*PAID_UP, refunded(amount=5_000, reopened=0)).when(fail_refund()).then(refund_failed())
+    given(*REOPENED).when(fail_refund()).then(refund_failed())
+
+
+def test_what_comes_back_counts_again_towards_an_open_invoice() -> None:
+    before, after = fold(REOPENED), fold((*REOPENED, refund_failed()))
+    assert isinstance(before, Issued)
+    assert isinstance(after, Issued)
+    assert (before.amount_paid, before.amount_remaining) == (0, 11_900)
+    assert (after.amount_paid, after.amount_remaining, after.refunds) == (5_000, 6_900, ())
+    given(*REOPENED, refund_failed()).when(attempt()).then(attempted(amount=6_900))
+
+
+def test_what_comes_back_pays_an_invoice_of_which_nothing_else_remains() -> None:
+    given(*REOPENED, recorded("bank_2", 6_900)).when(fail_refund()).then(refund_failed(), PAID)
+    whole = (*PAID_UP, reconciled(Status.OPEN), refunded(amount=11_900, reopened=11_900))
+    given(*whole).when(fail_refund()).then(refund_failed(), PAID)
+
+
+def test_what_comes_back_to_an_invoice_that_was_paid_meanwhile_is_customer_credit() -> None:
+    history = (*REOPENED, recorded("bank_2", 11_900), PAID)
+    given(*history).when(fail_refund()).then(refund_failed(surplus=5_000))
+    paid = fold((*history, refund_failed(surplus=5_000)))
+    assert isinstance(paid, Issued)
+    assert (paid.amount_paid, paid.amount_remaining) == (11_900, 0)
+
+
+def test_what_comes_back_pays_the_part_that_is_owed_and_the_rest_is_customer_credit() -> None:
+    given(*REOPENED, recorded("bank_2", 10_000)).when(fail_refund()).then(
+        refund_failed(surplus=3_100), PAID
+    )
+
+
+def test_what_was_not_owed_again_is_no_credit_when_it_comes_back() -> None:
+    history = (*OPEN, recorded(amount=15_000, surplus=3_100), PAID, reconciled(Status.OPEN))
+    back = refunded(amount=4_000, reopened=900)
+    given(*history, back).when(fail_refund()).then(refund_failed(), PAID)
+    given(*history, back, recorded("bank_2", 900), PAID).when(fail_refund()).then(
+        refund_failed(surplus=900)
+    )
+
+
+def test_what_comes_back_lowers_or_pays_what_was_given_up() -> None:
+    history = (*GIVEN_UP, recorded(amount=5_000), refunded(amount=5_000, reopened=5_000))
+    given(*history).when(fail_refund()).then(refund_failed())
+    given(*history, recorded("bank_2", 6_900)).when(fail_refund()).then(refund_failed(), PAID)
+
+
+def test_what_comes_back_to_a_void_invoice_is_customer_credit() -> None:
+    void = reconciled(Status.VOID)
+    given(*REOPENED, void).when(fail_refund()).then(refund_failed(surplus=5_000))
+    given(*PARTLY_PAID, void, refunded(amount=5_000, reopened=0)).when(fail_refund()).then(
+        refund_failed()
+    )
+
+
+def test_a_refund_comes_back_once() -> None:
+    for history in (GONE_BY_CARD, REOPENED):
+        given(*history, refund_failed()).when(fail_refund()).then_nothing()
+        given(*history, refund_failed()).when(fail_refund(code="other")).then_nothing()
+
+
+def test_a_refund_that_failed_and_went_after_all_may_come_back() -> None:
+    history = (*PAID_UP, PART, refund_failed(), refunded(amount=5_000, reopened=0))
+    given(*history).when(fail_refund()).then(refund_failed())
+
+
+def test_what_came_back_may_be_refunded_again() -> None:
+    whole = (*PAID_UP, WHOLE, refunded(amount=11_900, reopened=0), refund_failed())
+    given(*whole).when(attempt_refund(refund="ref_2")).then(
+        refund_attempted(refund="ref_2", amount=11_900)
+    )
+    given(*REOPENED, refund_failed()).when(refund(refund="ref_2")).then(
+        refunded(refund="ref_2", amount=5_000, reopened=5_000)
+    )
+
+
+def test_one_refund_comes_back_and_the_other_stays() -> None:
+    second = refunded(refund="ref_2", amount=6_900, reopened=0)
+    given(*GONE_BY_CARD, second, refund_failed()).when(refund(refund="ref_3")).then(
+        refunded(refund="ref_3", amount=5_000, reopened=0)
+    )
+
+
+def test_credit_that_came_back_goes_back_before_anything_is_owed_again() -> None:
+    history = (*REOPENED, recorded("bank_2", 10_000), refund_failed(surplus=3_100), PAID)
+    given(*history, reconciled(Status.OPEN)).when(refund(refund="ref_2")).then(
+        refunded(refund="ref_2", amount=5_000, reopened=1_900)
+    )
+
+
+def test_a_refund_that_came_back_does_not_go_again_because_it_is_heard_late_that_it_went() -> None:
+    for history in (GONE_BY_CARD, REOPENED):
+        given(*history, refund_failed()).when(refund()).then_nothing()
 
 
 # --- refunds beside everything else ---------------------------------------------------------

@@ -26,7 +26,7 @@ from counterfoil.domain.envelope import Actor
 from counterfoil.domain.errors import Conflict, Malformed, NotFound, Rejected
 from counterfoil.domain.invoice import decisions
 from counterfoil.domain.invoice.commands import InvoiceCommand, RecordDocument
-from counterfoil.domain.invoice.events import InvoiceEvent
+from counterfoil.domain.invoice.events import InvoiceEvent, PaymentRefunded, PaymentSucceeded
 from counterfoil.domain.invoice.state import fold
 from counterfoil.domain.ports import Append, Origin
 from counterfoil.projections.catalogue import PROJECTIONS
@@ -143,7 +143,8 @@ WHAT = (
     "draft", "draft", "draft", "add", "change", "remove", "discount", "amend", "metadata",
     "discard", "finalize", "finalize", "finalize", "send", "pay", "pay", "overpay", "give up",
     "void", "credit", "credit all", "split", "void credit", "reconcile", "attempt", "confirm",
-    "fail", "succeed", "hear", "refund", "ask back", "no refund", "document", "later", "later",
+    "fail", "succeed", "hear", "refund", "ask back", "no refund", "give back", "come back",
+    "document", "later", "later",
 )  # fmt: skip
 steps = st.builds(
     Step, st.integers(0, 1), st.sampled_from(WHAT), st.integers(0, 5), st.integers(0, 11)
@@ -165,10 +166,13 @@ FULL_LIFE = tuple(
         ("finalize", 0, 0), ("finalize", 1, 0), ("finalize", 2, 0), ("finalize", 5, 0),
         ("send", 0, 0), ("later", 0, 5), ("attempt", 0, 0), ("confirm", 0, 0), ("fail", 0, 0),
         ("pay", 0, 2), ("attempt", 0, 1), ("succeed", 0, 1), ("ask back", 0, 4),
-        ("no refund", 0, 4), ("ask back", 0, 10), ("refund", 0, 1), ("later", 0, 9),
+        ("no refund", 0, 4), ("ask back", 0, 10), ("refund", 0, 1), ("no refund", 0, 1),
+        ("refund", 0, 7), ("later", 0, 9),
         ("overpay", 1, 3), ("split", 1, 2), ("credit", 2, 5), ("credit", 5, 4),
         ("void credit", 1, 0), ("give up", 2, 0), ("reconcile", 5, 2), ("later", 0, 9),
         ("draft", 0, 3), ("finalize", 6, 0), ("void", 6, 0), ("document", 0, 1),
+        ("draft", 0, 3), ("finalize", 7, 0), ("pay", 7, 1), ("give back", 7, 0), ("pay", 7, 0),
+        ("come back", 7, 0),
     )
 )  # fmt: skip
 
@@ -250,6 +254,8 @@ def _happen_to(world: World, tenant: Tenant, name: str, invoice: str, step: Step
         case "overpay":
             left = tenant.get_invoice(invoice).amount_remaining
             tenant.record_payment(invoice, amount=_euros(left + 100 * how))
+        case "give back" | "come back":
+            _back(world, tenant, name, invoice, step)
         case "give up":
             tenant.mark_uncollectible(invoice, reason="gone")
         case "void":
@@ -265,6 +271,19 @@ def _happen_to(world: World, tenant: Tenant, name: str, invoice: str, step: Step
             )
         case _:
             obey(world.billing, world.clock.now, name, invoice, _commands(how)[what])
+
+
+def _back(world: World, tenant: Tenant, name: str, invoice: str, step: Step) -> None:
+    facts = [one.fact for one in world.billing.log.read(name, invoice)]
+    came = [one.payment for one in facts if isinstance(one, PaymentSucceeded)]
+    went = [one.refund for one in facts if isinstance(one, PaymentRefunded)]
+    if step.what == "give back" and came:
+        amount = None if step.how % 3 else Decimal(1)
+        payment = came[step.how % len(came)]
+        tenant.refund_payment(invoice, payment=payment, amount=amount, reference="cash")
+    if step.what == "come back" and went:
+        refund = went[step.how % len(went)]
+        obey(world.billing, world.clock.now, name, invoice, fail_refund(refund))
 
 
 def _credit(world: World, tenant: Tenant, name: str, invoice: str, step: Step) -> None:

@@ -54,7 +54,6 @@ class Reason(StrEnum):
     MONEY_RECEIVED = "money_received"
     CREDIT_NOTE_LIVES = "credit_note_lives"
     NO_SUCH_REFUND = "no_such_refund"
-    REFUND_ENDED = "refund_ended"
     REFUND_EXISTS = "refund_exists"
     REFUND_EXCEEDS_PAYMENT = "refund_exceeds_payment"
     NO_SUCH_CREDIT_NOTE = "no_such_credit_note"
@@ -101,7 +100,6 @@ _SAYS: dict[Reason, str] = {
     "correct the invoice with a credit note instead",
     Reason.CREDIT_NOTE_LIVES: "credit note {credit_note} stands against it; void that one first",
     Reason.NO_SUCH_REFUND: "there is no refund {refund}",
-    Reason.REFUND_ENDED: "refund {refund} has ended already, otherwise than this says",
     Reason.REFUND_EXISTS: "refund {refund} exists with other content; choose another id",
     Reason.REFUND_EXCEEDS_PAYMENT: "at most {left} (minor units) of payment {payment} "
     "can still be refunded",

@@ -140,6 +140,7 @@ class RefundFailed(Struct, gc=False):
     refund: str
     code: str
     message: str
+    surplus: int = 0
 
 
 class PaymentRefunded(Struct, gc=False):

@@ -264,7 +264,12 @@ def _refund_attempted(invoice: FoldedInvoice, fact: Fact, said: facts.RefundAtte
 
 def _refund_failed(invoice: FoldedInvoice, fact: Fact, said: facts.RefundFailed) -> None:
     refund = invoice.refunds[said.refund]
-    refund.status, refund.failed, refund.ended_at = "failed", said, fact[3]
+    was, refund.status = refund.status, "failed"
+    refund.failed, refund.ended_at = said, fact[3]
+    if was == "succeeded" and isinstance(refund.said, facts.PaymentRefunded):
+        invoice.cash += refund.said.amount
+        invoice.amount_paid += refund.said.reopened - said.surplus
+        invoice.note(fact)
 
 
 def _payment_refunded(invoice: FoldedInvoice, fact: Fact, said: facts.PaymentRefunded) -> None:

@@ -113,7 +113,7 @@ def _row(invoice: FoldedInvoice, name: str, payment: FoldedPayment, refunded: in
 
 def _refund_row(invoice: FoldedInvoice, name: str, refund: FoldedRefund) -> Row:
     said, failed = refund.said, refund.failed
-    done = said if isinstance(said, PaymentRefunded) else None
+    done = said if isinstance(said, PaymentRefunded) and failed is None else None
     return (
         invoice.tenant,
         invoice.id,
@@ -241,9 +241,7 @@ class Payments:
             "ORDER BY 4, 1, 2"
         )
         (rows,) = self._store.ask(Question(query, values))
-        return tuple(
-            Unsettled(invoice, id, is_refund=bool(back)) for invoice, id, back, _ in rows
-        )
+        return tuple(Unsettled(invoice, id, is_refund=bool(back)) for invoice, id, back, _ in rows)
 
 
 _SINCE = "tenant = :tenant AND created <= :before"

@@ -106,9 +106,7 @@ def _add_invoice(commands: Commands) -> None:
     _add_database(listed)
     _add_tenant(listed)
     add_filters(listed)
-    listed.add_argument("--limit", type=int, default=20, metavar="N", help="1 to 100 (default: 20)")
-    listed.add_argument("--starting-after", metavar="ID", help="the page behind this invoice")
-    listed.add_argument("--ending-before", metavar="ID", help="the page right before this invoice")
+    _add_paging(listed, "invoice")
     listed.add_argument("--json", action="store_true", help="print JSON")
     listed.set_defaults(run=invoice.list_)
     shown = verbs.add_parser("show", help="one invoice with its lines")
@@ -180,7 +178,11 @@ def _add_pdf(verbs: Commands) -> None:
 def _add_payments(commands: Commands) -> None:
     about = commands.add_parser("payments", help="list payments, settle them, collect what is due")
     verbs = about.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    listed = verbs.add_parser("list", help="a page of payments, newest first")
+    listed = verbs.add_parser(
+        "list",
+        help="a page of payments, newest first",
+        description="Show a page of a tenant's payments, newest first, whatever became of them.",
+    )
     for option, what in {
         "invoice": "of this invoice",
         "customer": "of this customer",
@@ -188,9 +190,7 @@ def _add_payments(commands: Commands) -> None:
         "reference": "with this reference, as in a bank statement",
     }.items():
         listed.add_argument(f"--{option}", metavar=option.upper(), help=f"only those {what}")
-    listed.add_argument("--limit", type=int, default=20, metavar="N", help="1 to 100 (default: 20)")
-    listed.add_argument("--starting-after", metavar="ID", help="the page behind this payment")
-    listed.add_argument("--ending-before", metavar="ID", help="the page right before this payment")
+    _add_paging(listed, "payment")
     settled = verbs.add_parser(
         "settle",
         help="ask what became of payments whose answer never came",
@@ -212,7 +212,10 @@ def _add_payments(commands: Commands) -> None:
         "again some days after each refusal. Two runs at once charge nothing twice.",
     )
     collected.add_argument(
-        "--now", metavar="TIME", help="as if it were this time, as in 2026-11-20T08:00+01:00"
+        "--now",
+        metavar="TIME",
+        help="as if it were this time, as in 2026-11-20T08:00+01:00; each run with a time to come "
+        "makes an attempt, so try it with --dry-run first",
     )
     collected.add_argument(
         "--retry-days",
@@ -222,7 +225,7 @@ def _add_payments(commands: Commands) -> None:
     collected.add_argument(
         "--give-up",
         action="store_true",
-        help="mark as uncollectible what was refused after the last of these days",
+        help="mark as uncollectible what was refused after the last attempt, or for good",
     )
     collected.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and charge nobody"
@@ -300,6 +303,12 @@ def _add_projections(commands: Commands) -> None:
         _add_database(parser)
         parser.add_argument("--json", action="store_true", help="print JSON")
         parser.set_defaults(run=run)
+
+
+def _add_paging(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="1 to 100 (default: 20)")
+    parser.add_argument("--starting-after", metavar="ID", help=f"the page behind this {what}")
+    parser.add_argument("--ending-before", metavar="ID", help=f"the page right before this {what}")
 
 
 def _add_tenant(parser: argparse.ArgumentParser) -> None:

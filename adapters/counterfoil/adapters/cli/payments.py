@@ -27,7 +27,7 @@ from counterfoil.domain.money import Money
 from counterfoil.projections.rebuild import Progress
 
 # From here on a table has room for ids.
-WIDE = 130
+WIDE = 170
 
 
 class SomeNotAsked(CounterfoilError):
@@ -51,27 +51,34 @@ def list_(arguments: argparse.Namespace) -> None:
         said = {"object": "list", "data": data, "has_more": page.has_more}
         print(json.dumps(said, ensure_ascii=False))
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("began", "status", "amount", "refunded", "by", "reference or reason", "id"):
+    console = _console()
+    is_wide = console.width >= WIDE
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("began", "status", "amount", "refunded"):
         right = name in {"amount", "refunded"}
-        table.add_column(name, justify="right" if right else "left", no_wrap=right or name == "id")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    table.add_column("reference or reason", overflow="fold")
+    for name in ("by", "invoice", "id") if is_wide else ():
+        table.add_column(name, no_wrap=True)
     for payment in page:
+        refunded = Money(payment.amount_refunded, payment.currency)
         table.add_row(
             f"{payment.created:%Y-%m-%d %H:%M}",
             payment.status,
             str(Money(payment.amount, payment.currency)),
-            str(Money(payment.amount_refunded, payment.currency)),
-            payment.processor or "–",
+            str(refunded) if payment.amount_refunded else "",
             payment.failure_code or payment.reference or payment.intent or "–",
-            payment.id,
+            *((payment.processor or "–", payment.invoice, payment.id) if is_wide else ()),
         )
-    _console().print(table)
+    console.print(table)
     more = f"; for more: --starting-after {page.data[-1].id}" if page.has_more else ""
-    print(f"{len(page)} payments{more}")
+    print(f"{_many(len(page), 'payment')}{more}")
 
 
 def settle(arguments: argparse.Namespace) -> None:
     """Ask what became of payments and refunds whose answer never came."""
+    if not 0 <= arguments.waiting < 10**9:
+        raise Malformed("--waiting", "must be a number of seconds")
     done: list[Settled] = []
     with _billing(arguments) as billing, shown(arguments, "payments") as watch:
         for settled in billing.tenant(arguments.tenant).settle_payments(
@@ -94,14 +101,15 @@ def settle(arguments: argparse.Namespace) -> None:
 
 def collect(arguments: argparse.Namespace) -> None:
     """Charge what is due, and what was refused before, as the schedule says."""
+    now, schedule = _moment(arguments.now), _schedule(arguments.retry_days)
     done: list[Collected] = []
     with _billing(arguments) as billing, shown(arguments, "invoices") as watch:
         acme = billing.tenant(arguments.tenant)
         total = acme.invoices.count(status="open")
         watch(Progress("collect", 0, total))
         for collected in acme.collect_payments(
-            now=_moment(arguments.now),
-            schedule=_schedule(arguments.retry_days),
+            now=now,
+            schedule=schedule,
             give_up=arguments.give_up,
             dry_run=arguments.dry_run,
         ):
@@ -113,6 +121,7 @@ def collect(arguments: argparse.Namespace) -> None:
                 "invoice": one.invoice.id,
                 "number": one.invoice.number,
                 "result": _result(one),
+                "detail": _why(one).lstrip(",: ") or None,
                 "error": _text(one.error),
             }
             for one in done
@@ -162,9 +171,19 @@ def _result(one: Collected) -> str:
         case _, Wait():
             return "too early"
         case _, GiveUp():
-            return "given up"
+            return "given up" if one.invoice.status == "uncollectible" else "tried in vain"
+        case _, Nothing(why="no_payment_method" | "no_other_payment_method"):
+            return "cannot be charged"
         case _:
             return "nothing to do"
+
+
+_REASONS = {
+    "no_payment_method": "the processor knows no payment method of the customer",
+    "no_other_payment_method": "its payment method was refused for good",
+    "nothing_remaining": "nothing remains",
+    "changed_meanwhile": "it has just changed",
+}
 
 
 def _why(one: Collected) -> str:
@@ -172,17 +191,21 @@ def _why(one: Collected) -> str:
         case _ if one.error is not None:
             return f": {one.error}"
         case Declined(error=error), _:
-            return f" ({error.code})"
+            return f": {error.code}"
         case None, Wait(until=until):
             return f", until {until:%Y-%m-%d %H:%M}"
         case None, Collect(attempt=attempt):
             return f", attempt {attempt}"
         case None, GiveUp(attempts=attempts):
-            return f" after {attempts} attempts"
+            return f", {_many(attempts, 'attempt')}"
         case None, Nothing(why=why):
-            return f" ({why})"
+            return f": {_REASONS.get(why, why)}"
         case _:
             return ""
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _counted(results: Counter[str]) -> str:
@@ -195,6 +218,8 @@ def _hold_all_asked(errors: Sequence[CounterfoilError], total: int) -> None:
 
 
 def _billing(arguments: argparse.Namespace) -> Billing:
+    if arguments.processor == "fake":
+        raise Malformed("--processor", "needs the file of the fake's books: fake:FILE")
     return Billing.open(
         existing(arguments.database),
         processor=arguments.processor,
@@ -218,9 +243,12 @@ def _schedule(said: str | None) -> Schedule:
     if said is None:
         return Schedule()
     days = said.split(",") if said else []
-    if not all(day.isascii() and day.isdigit() for day in days):
+    if not all(day.isascii() and day.isdigit() and len(day) <= 3 for day in days):
         raise Malformed("--retry-days", "must be days between attempts, as in 1,3,5,7")
-    return Schedule(retry_after_days=tuple(map(int, days)))
+    try:
+        return Schedule(retry_after_days=tuple(map(int, days)))
+    except Malformed as error:
+        raise Malformed("--retry-days", error.problem) from None
 
 
 def _text(error: CounterfoilError | None) -> str | None:
@@ -229,4 +257,4 @@ def _text(error: CounterfoilError | None) -> str | None:
 
 def _console() -> Console:
     # Whoever reads what is piped on has all the width there is.
-    return Console(width=None if sys.stdout.isatty() else WIDE)
+    return Console(width=None if sys.stdout.isatty() else 1_000)

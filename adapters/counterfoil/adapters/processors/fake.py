@@ -90,6 +90,7 @@ class FakeProcessor:
             self._books = sqlite3.connect(
                 ledger, check_same_thread=False, isolation_level=None, timeout=60
             )
+            _hold_no_others(self._books)
             self._books.executescript(_SCHEMA)
         except sqlite3.Error as error:
             raise ProcessorNotConfigured(
@@ -275,6 +276,15 @@ class FakeProcessor:
                 self._books.execute("ROLLBACK")
                 raise
             self._books.execute("COMMIT")
+
+
+def _hold_no_others(books: sqlite3.Connection) -> None:
+    """Keep out of the database of a billing."""
+    tables = {
+        name for (name,) in books.execute("SELECT name FROM sqlite_schema WHERE type='table'")
+    }
+    if not tables <= {"charges", "refunds"}:
+        raise sqlite3.DatabaseError("it is another database")
 
 
 def _by_key(books: sqlite3.Connection, key: str) -> sqlite3.Row | None:

@@ -224,7 +224,9 @@ def outcome(intent: PaymentIntent, amount: Money) -> Outcome:
         case "canceled":
             return _CANCELED
         case status:
-            raise Unavailable(f"Stripe says of {intent.id} what we do not know: {said(status)}")
+            raise Unavailable(
+                f"Stripe says of {said(intent.id)} what we do not know: {said(status)}"
+            )
 
 
 def not_paid(problem: Problem, intent: PaymentIntent | None = None) -> Outcome:
@@ -264,7 +266,9 @@ def refund_outcome(refund: Refund, amount: Money) -> Outcome:
                 reason, f"Stripe could not give it back: {reason}", retryable=reason in _PASSING
             )
         case status:
-            raise Unavailable(f"Stripe says of {refund.id} what we do not know: {said(status)}")
+            raise Unavailable(
+                f"Stripe says of {said(refund.id)} what we do not know: {said(status)}"
+            )
 
 
 def _other_amount(name: str) -> Unavailable:

@@ -56,7 +56,7 @@ class Delivery:
 
 def read_webhook(
     body: bytes,
-    signature: str,
+    signature: str | None,
     secrets: str | Sequence[str],
     *,
     now: datetime | None = None,
@@ -66,7 +66,7 @@ def read_webhook(
     another, both hold) and not more than `tolerance_s` ago; `Malformed` otherwise.
     """
     known = [secrets] if isinstance(secrets, str) else list(secrets)
-    if not known or not all(known):
+    if not known or not all(secret.strip() for secret in known):
         raise Malformed("secrets", "must name at least one secret, and none may be empty")
     signed_at, given = _parts(signature)
     made = [_hmac(body, secret, signed_at) for secret in known]
@@ -91,12 +91,14 @@ def _hmac(body: bytes, secret: str, signed_at: int) -> bytes:
     return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode()
 
 
-def _parts(signature: str) -> tuple[int, list[bytes]]:
+def _parts(signature: str | None) -> tuple[int, list[bytes]]:
+    if signature is None:
+        raise Malformed("signature", "is missing")
     if len(signature) > _HEADER_MAX:
         raise Malformed("signature", "is too long")
     pairs = [part.strip().partition("=") for part in signature.split(",")]
     times = [value for name, _, value in pairs if name == "t"]
-    given = [value.encode() for name, _, value in pairs if name == "v1"]
+    given = [value.encode(errors="replace") for name, _, value in pairs if name == "v1"]
     if len(times) != 1 or not (times[0].isascii() and times[0].isdigit()) or len(times[0]) > 15:
         raise Malformed("signature", "must say once when it was made, as t=…")
     if not given:
@@ -111,6 +113,8 @@ def _delivery(body: bytes) -> Delivery:
         about = said["data"]["object"]
         if not isinstance(about, dict) or not isinstance(about.get("metadata") or {}, dict):
             raise TypeError
-        return Delivery(str(said["id"]), str(said["type"]), occurred_at, about)
+        if not isinstance(said["id"], str) or not isinstance(said["type"], str):
+            raise TypeError
+        return Delivery(said["id"], said["type"], occurred_at, about)
     except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
         raise Malformed("body", "is signed, but no event") from None

@@ -21,10 +21,16 @@ from counterfoil.adapters.tenant.asking import Ask, Asking, History, issued_of, 
 from counterfoil.adapters.tenant.office import AmountGiven, existing, made
 from counterfoil.adapters.tenant.outcomes import PaymentOutcome
 from counterfoil.domain import ports
-from counterfoil.domain.errors import Malformed, PaymentPending, Rejected
+from counterfoil.domain.errors import (
+    Conflict,
+    Malformed,
+    PaymentPending,
+    Rejected,
+    Unavailable,
+)
 from counterfoil.domain.invoice import commands, decisions
 from counterfoil.domain.invoice.events import PaymentAttempted
-from counterfoil.domain.invoice.state import Issued, fold
+from counterfoil.domain.invoice.state import Invoice, Issued, fold
 from counterfoil.domain.ports import Append, Charge, Outcome, Processor, Transaction
 from counterfoil.domain.value import PaymentId
 
@@ -86,7 +92,7 @@ class Charging(Asking):
         method: str | None,
     ) -> Answer:
         try:
-            method = self._ready(invoice, command, method, request.call)
+            method, withdrawn = self._ready(invoice, command, method, request.call)
         except (Rejected, VersionDiffers):
             # A twin of this request may have been obeyed since, and that be the reason.
             answer = self._desk.known(request)
@@ -98,48 +104,60 @@ class Charging(Asking):
         def decide(transaction: Transaction) -> Decided:
             stream = transaction.read(of_kind(INVOICE, invoice))
             expect(stream, request.call)
-            return Decided([Append(stream, decisions.decide(meant, existing(stream)))], invoice)
+            current = existing(stream)
+            facts = decisions.decide(meant, current)
+            if self._confirmable(current) not in {None, withdrawn}:
+                raise Conflict("another payment has failed meanwhile, and may still be confirmed")
+            return Decided([Append(stream, facts)], invoice)
 
         return self._desk.obey(request, decide)
 
     def _ready(
         self, invoice: str, command: commands.AttemptPayment, method: str | None, call: Call
-    ) -> str:
-        """What to pay with, once nothing else can be paid any more. Nobody is asked anything for a
-        command that will be refused.
+    ) -> tuple[str, PaymentId | None]:
+        """What to pay with, once nothing else can be paid any more, and what was withdrawn for
+        that. Nobody is asked anything for a command that will be refused.
         """
         recorded = self._recorded(invoice)
         expect_version(invoice, recorded[-1].envelope.version, call)
         decisions.decide(command, fold(one.fact for one in recorded))
         issued = issued_of(recorded)
-        if self._can_still_confirm(issued):
-            self._withdraw_last(recorded, issued)
+        failed = self._confirmable(issued)
+        if failed is not None:
+            self._withdraw(failed, recorded, issued)
             decisions.decide(command, fold(one.fact for one in self._recorded(invoice)))
         if method is None:
             method = self._house.processor.default_payment_method(issued.document.customer.id)
         if method is None:
             raise Malformed("payment_method", "is needed: the processor knows none of the customer")
-        return method
+        return method, failed
 
-    def _can_still_confirm(self, issued: Issued) -> bool:
-        """Whether the payer of the last attempt holds an intent of our processor that failed, and
-        may be tried again until it is withdrawn.
+    def _confirmable(self, invoice: Invoice) -> PaymentId | None:
+        """The last payment, if it failed and its payer holds an intent of our processor, and so may
+        be tried again until it is withdrawn.
         """
-        if not issued.failures:
-            return False
-        last = issued.failures[-1]
-        attempted = cast("PaymentAttempted", issued.attempted(last.payment))
-        return (
+        if not isinstance(invoice, Issued) or not invoice.failures:
+            return None
+        last = invoice.failures[-1]
+        attempted = cast("PaymentAttempted", invoice.attempted(last.payment))
+        is_so = (
             last.code != ports.CANCELED
-            and issued.payment(last.payment) is None
+            and invoice.payment(last.payment) is None
             and attempted.processor == self._house.processor.name
-            and any(one.payment == last.payment for one in issued.intents)
+            and any(one.payment == last.payment for one in invoice.intents)
         )
+        return last.payment if is_so else None
 
-    def _withdraw_last(self, recorded: History, issued: Issued) -> None:
+    def _withdraw(self, payment: PaymentId, recorded: History, issued: Issued) -> None:
         """Withdraw what failed, or take in that it came through after all."""
-        payment = issued.failures[-1].payment
-        outcome = self._asked(self._charge(recorded, issued, payment), _cancel)
+        charge = self._charge(recorded, issued, payment)
+        try:
+            outcome = self._house.processor.cancel(charge)
+        except Unavailable as error:
+            raise Unavailable(
+                f"{error}; payment {payment} failed, but its payer may still confirm it, so "
+                "nothing else is charged before it is withdrawn; try again later"
+            ) from error
         match outcome:
             case ports.Succeeded():
                 self._take_in(issued.draft.id, payment, outcome)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from counterfoil.adapters.desk import VersionDiffers
 from counterfoil.adapters.tenant.asking import settle
 from counterfoil.adapters.tenant.documents import Documents
 from counterfoil.adapters.tenant.outcomes import PaymentOutcome
 from counterfoil.adapters.tenant.settling import WAITING_S, Settling
-from counterfoil.domain.errors import CounterfoilError, Malformed
+from counterfoil.domain.errors import CounterfoilError, Malformed, Rejected
 from counterfoil.domain.invoice import collecting
 from counterfoil.domain.invoice.collecting import (
     Collect,
@@ -31,11 +32,11 @@ DAYS_1_3_5_7 = Schedule()
 @dataclass(frozen=True, slots=True)
 class Collected:
     """What was to be done about an invoice, and what came of it: nothing yet in a dry run, or when
-    it was too early.
+    it was too early; `error` when it could not be done, or not even be known.
     """
 
     invoice: Invoice
-    step: Step
+    step: Step | None
     outcome: PaymentOutcome | None = None
     error: CounterfoilError | None = None
 
@@ -69,39 +70,57 @@ class Collecting(Settling, Documents):
         at = self._moment(now)
         for invoice in self.invoices.all(status="open"):
             if invoice.collection_method is CollectionMethod.CHARGE_AUTOMATICALLY:
-                recorded = self._recorded(invoice.id)
-                step = collecting.next_step(recorded, schedule, at, self._house.timezone)
-                if dry_run:
-                    yield Collected(invoice, step)
-                    continue
-                version = recorded[-1].envelope.version
                 try:
-                    yield self._do(invoice, step, version, at, give_up=give_up)
+                    done = self._collect(invoice, at, schedule, give_up=give_up, dry_run=dry_run)
                 except CounterfoilError as error:
-                    yield Collected(invoice, step, error=error)
+                    done = Collected(invoice, None, error=error)
+                yield done
+
+    def _collect(
+        self,
+        invoice: Invoice,
+        at: datetime,
+        schedule: Schedule,
+        *,
+        give_up: bool,
+        dry_run: bool,
+    ) -> Collected:
+        recorded = self._recorded(invoice.id)
+        step = collecting.next_step(recorded, schedule, at, self._house.timezone)
+        if dry_run:
+            return Collected(invoice, step)
+        version = recorded[-1].envelope.version
+        method = None
+        if isinstance(step, Collect):
+            method = self._house.processor.default_payment_method(invoice.customer.id)
+            if method is None or method == step.not_with:
+                why = "no_payment_method" if method is None else "no_other_payment_method"
+                is_over = step.ends is not None and step.ends <= at
+                step = GiveUp(step.attempt - 1) if is_over else Nothing(why)
+        try:
+            return self._do(invoice, step, method, version, give_up=give_up)
+        except (Rejected, VersionDiffers):  # somebody else has decided on it in this very moment
+            return Collected(self.get_invoice(invoice.id), Nothing("changed_meanwhile"))
 
     def _do(
-        self, invoice: Invoice, step: Step, version: int, at: datetime, *, give_up: bool
+        self, invoice: Invoice, step: Step, method: str | None, version: int, *, give_up: bool
     ) -> Collected:
-        outcome = None
+        outcome, after = None, invoice
         match step:
-            case Collect(not_with=refused):
-                method = self._house.processor.default_payment_method(invoice.customer.id)
-                if method is None or method == refused:
-                    why = "no_payment_method" if method is None else "no_other_payment_method"
-                    return Collected(invoice, Nothing(why))
-                # Whoever decided on the same version at the same time is refused here.
+            case Collect():
                 outcome = self.pay_invoice(
                     invoice.id, payment_method=method, expected_version=version
                 )
             case Settle(payment=payment, since=since):
-                if at - since >= timedelta(seconds=WAITING_S):
+                # Whatever time it is said to be, a request that has just begun may be on its way.
+                if self._house.clock() - since >= timedelta(seconds=WAITING_S):
                     outcome = self._bring(invoice.id, PaymentId(payment), settle)
             case GiveUp(attempts=attempts) if give_up:
-                reason = f"{attempts} payments were refused"
-                self.mark_uncollectible(invoice.id, reason=reason, expected_version=version)
-        shown = invoice if outcome is None else outcome.invoice
-        return Collected(shown, step, outcome)
+                reason = f"payments refused: {attempts}"
+                after = self.mark_uncollectible(invoice.id, reason=reason, expected_version=version)
+            case _:
+                pass
+        return Collected(after if outcome is None else outcome.invoice, step, outcome)
 
     def _moment(self, now: datetime | None) -> datetime:
         at = self._house.clock() if now is None else now

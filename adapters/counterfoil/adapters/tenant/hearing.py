@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from counterfoil.adapters.processors import stripe_answers
+from counterfoil.adapters.processors import stripe_answers, words
 from counterfoil.adapters.processors.stripe_amounts import from_units
 from counterfoil.adapters.processors.webhook import Delivery
 from counterfoil.adapters.tenant.asking import issued_of
@@ -16,12 +16,16 @@ from counterfoil.adapters.tenant.documents import Documents
 from counterfoil.adapters.tenant.office import made
 from counterfoil.adapters.tenant.payments import Payments
 from counterfoil.adapters.tenant.settling import Settling
-from counterfoil.domain.errors import Malformed, NotFound, Reason, Rejected
+from counterfoil.domain import ports
+from counterfoil.domain.errors import Malformed, NotFound
 from counterfoil.domain.invoice import commands
 from counterfoil.domain.invoice.events import News, Status
 from counterfoil.domain.money import Money
 from counterfoil.domain.value import PaymentId, RefundId
 from counterfoil.projections.invoice import Invoice
+
+# So long it is waited for read models that follow behind, before the processor is to say it again.
+BEHIND_S = 5.0
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -76,7 +80,7 @@ class Hearing(Settling, Payments, Documents):
         issued = issued_of(self._recorded(invoice))
         attempted = issued.attempted(payment)
         if attempted is None:
-            raise Rejected(Reason.NO_SUCH_PAYMENT, payment=payment)
+            raise NotFound("payment", words.name(payment))
         self._hold_processor(payment, attempted.processor)
         amount = Money(attempted.amount, issued.draft.currency)
         intent = _read(stripe_answers.PaymentIntent, delivery)
@@ -88,28 +92,42 @@ class Hearing(Settling, Payments, Documents):
         issued = issued_of(self._recorded(invoice))
         attempted = issued.refund_attempt(refund)
         if attempted is None:
-            raise NotFound("refund", refund)
+            raise NotFound("refund", words.name(refund))
         amount = Money(attempted.amount, issued.draft.currency)
         said = _read(stripe_answers.Refund, delivery)
         self._take_back(invoice, attempted, stripe_answers.refund_outcome(said, amount))
 
     def _hear_of_desk(self, delivery: Delivery) -> Invoice | None:
-        """Record what somebody refunded at the processor's own desk."""
+        """Record what somebody refunded at the processor's own desk, or what came back of that."""
         said = _read(stripe_answers.Refund, delivery)
         amount = from_units(said.amount, said.currency)
         charge = delivery.about.get("payment_intent")
-        if said.status != "succeeded" or amount is None or not isinstance(charge, str):
+        if amount is None or not isinstance(charge, str):
             return None
-        payment = next(iter(self.payments.list(reference=charge)), None)
-        if payment is None:
+        self._desk.show({"wait_s": BEHIND_S})
+        ours = self._house.processor.name
+        found = [one for one in self.payments.list(reference=charge) if one.processor == ours]
+        if not found:
             return None
-        command = made(
-            commands.RefundPayment,
-            payment=payment.id,
-            refund=said.id,
-            amount=amount,
-            reference=said.id,
-        )
+        payment = found[0]
+        command: commands.RefundPayment | commands.FailRefund | None = None
+        match stripe_answers.refund_outcome(said, amount):
+            case ports.Succeeded(reference=refund):
+                command = made(
+                    commands.RefundPayment,
+                    payment=payment.id,
+                    refund=refund,
+                    amount=amount,
+                    reference=refund,
+                )
+            case ports.Declined(code=code, message=message):
+                issued = issued_of(self._recorded(payment.invoice))
+                if issued.refund(RefundId(said.id)) is not None:
+                    command = made(commands.FailRefund, refund=said.id, code=code, message=message)
+            case _:
+                pass
+        if command is None:
+            return None
         return self._change("hear_refund", payment.invoice, {}, lambda _: command, {})
 
 

@@ -55,12 +55,13 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """The processor is to be asked now, for the so-manieth time. `not_with` is a payment method
-    that would be refused for good.
+    """The processor is to be asked now. `not_with` is a payment method that was refused for good;
+    where there is no other, it is tried until `ends`, when the schedule has come to its end.
     """
 
     attempt: int
-    not_with: str | None
+    not_with: str | None = None
+    ends: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ def next_step(history: History, schedule: Schedule, now: datetime, zone: tzinfo)
 def _next(
     invoice: Issued, history: History, schedule: Schedule, now: datetime, zone: tzinfo
 ) -> Step:
+    if invoice.amount_remaining <= 0:
+        return Nothing("nothing_remaining")
     if invoice.attempt is not None:
         payment = invoice.attempt.payment
         by_payer = any(one.payment == payment for one in invoice.intents)
@@ -98,14 +101,15 @@ def _next(
     if not failures:
         document = invoice.document
         due = datetime.combine(document.due_on or document.issued_on, time.min, zone)
-        return Collect(1, None) if due <= now else Wait(due)
+        return Collect(1) if due <= now else Wait(due)
     if len(failures) > len(schedule.retry_after_days):
         return GiveUp(len(failures))
     last = failures[-1]
-    again = last.envelope.recorded_at + timedelta(schedule.retry_after_days[len(failures) - 1])
+    days = schedule.retry_after_days[len(failures) - 1 :]
+    again, ends = (last.envelope.recorded_at + timedelta(n) for n in (days[0], sum(days)))
     if now < again:
         return Wait(again)
-    return Collect(len(failures) + 1, _refused_for_good(last.fact, invoice))
+    return Collect(len(failures) + 1, _refused_for_good(last.fact, invoice), ends)
 
 
 def _is_refusal(fact: InvoiceEvent) -> bool:

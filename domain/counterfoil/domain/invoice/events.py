@@ -216,11 +216,16 @@ class RefundAttempted(Event):
 
 
 class RefundFailed(Event):
+    """Money did not go back, or came back. Of what was owed again by then, `surplus` is the part
+    that nobody owes any more: it is customer credit.
+    """
+
     stored_as = "invoice.refund_failed.v1"
     payment: Annotated[PaymentId, ID]
     refund: Annotated[RefundId, ID]
     code: Id
     message: ShortText
+    surplus: MinorUnits = 0
 
 
 class PaymentRefunded(Event):

@@ -213,19 +213,31 @@ def attempt_refund(command: AttemptRefund, invoice: Issued) -> Facts:
 
 
 def fail_refund(command: FailRefund, invoice: Issued) -> Facts:
-    """The processor did not give the money back."""
+    """The money did not go back; or it did, and the bank of the payer has returned it."""
+    went = invoice.refund(command.refund)
+    if went is not None:
+        return _came_back(command, went, invoice)
     if any(one.refund == command.refund for one in invoice.refund_failures):
         return ()
-    for attempted in invoice.refunding:
-        if attempted.refund == command.refund:
-            return (RefundFailed(**dict(command), payment=attempted.payment),)
-    ended = invoice.refund(command.refund) is not None
-    raise Rejected(Reason.REFUND_ENDED if ended else Reason.NO_SUCH_REFUND, refund=command.refund)
+    attempted = invoice.refund_attempt(command.refund)
+    if attempted is None:
+        raise Rejected(Reason.NO_SUCH_REFUND, refund=command.refund)
+    return (RefundFailed(**dict(command), payment=attempted.payment),)
+
+
+def _came_back(command: FailRefund, went: PaymentRefunded, invoice: Issued) -> Facts:
+    settles = min(went.reopened, invoice.amount_remaining) if _is_owed(invoice) else 0
+    failed = RefundFailed(**dict(command), payment=went.payment, surplus=went.reopened - settles)
+    if settles and settles == invoice.amount_remaining:
+        return (failed, InvoicePaid(reason=PaidReason.PAYMENT))
+    return (failed,)
 
 
 def refund(command: RefundPayment, invoice: Issued) -> Facts:
     """Money went back: what was attempted under this id, or what is said here."""
     payment = _received(command.payment, invoice)
+    if command.refund in invoice.returned:  # that it went is heard late: it has come back since
+        return ()
     attempt = invoice.refund_attempt(command.refund)
     known = invoice.refund(command.refund) or attempt
     if known is not None:
@@ -275,4 +287,6 @@ def _reopened(amount: int, payment: PaymentSucceeded, invoice: Issued) -> int:
         return 0
     earlier = [one for one in invoice.refunds if one.payment == payment.payment]
     surplus_gone = sum(one.amount - one.reopened for one in earlier)
-    return amount - min(amount, max(0, payment.surplus - surplus_gone))
+    came_back = [one for one in invoice.refund_failures if one.payment == payment.payment]
+    surplus = payment.surplus + sum(one.surplus for one in came_back)
+    return amount - min(amount, max(0, surplus - surplus_gone))

@@ -77,6 +77,7 @@ class Issued:
     refund_attempts: tuple[RefundAttempted, ...] = ()
     refund_failures: tuple[RefundFailed, ...] = ()
     refunds: tuple[PaymentRefunded, ...] = ()
+    returned: tuple[RefundId, ...] = ()
     credits: tuple[CreditApplied, ...] = ()
     withdrawn: tuple[CreditNoteId, ...] = ()
     reconciled: tuple[InvoiceReconciled, ...] = ()
@@ -91,7 +92,8 @@ class Issued:
         """The money that counts towards what is due."""
         received = sum(payment.amount - payment.surplus for payment in self.payments)
         reopened = sum(refund.reopened for refund in self.refunds)
-        return received - reopened + self.settled
+        surplus = sum(failure.surplus for failure in self.refund_failures)
+        return received - reopened - surplus + self.settled
 
     @property
     def settled(self) -> int:
@@ -241,7 +243,14 @@ def _evolve_issued(invoice: Issued, event: InvoiceEvent) -> Issued:
         case RefundAttempted():
             return replace(invoice, refund_attempts=(*invoice.refund_attempts, event))
         case RefundFailed():
-            return replace(invoice, refund_failures=(*invoice.refund_failures, event))
+            went = tuple(one for one in invoice.refunds if one.refund != event.refund)
+            returned = () if went == invoice.refunds else (event.refund,)
+            return replace(
+                invoice,
+                refunds=went,
+                returned=(*invoice.returned, *returned),
+                refund_failures=(*invoice.refund_failures, event),
+            )
         case PaymentRefunded():
             return replace(invoice, refunds=(*invoice.refunds, event))
         case CreditApplied():
