@@ -5,23 +5,39 @@ A fact that cannot be read is an entry that says so; the story goes on without i
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
+
+import msgspec
 
 from counterfoil.domain.credit_note import state as credit_note_state
-from counterfoil.domain.credit_note.events import CreditNoteEvent
+from counterfoil.domain.credit_note.events import CreditNoteEvent, CreditNoteStored
 from counterfoil.domain.envelope import Envelope, Recorded
 from counterfoil.domain.errors import CorruptHistory, Malformed
 from counterfoil.domain.invoice import state as invoice_state
-from counterfoil.domain.invoice.events import InvoiceDrafted, InvoiceEvent
+from counterfoil.domain.invoice.events import (
+    DiscountSet,
+    DocumentStored,
+    DraftAmended,
+    InvoiceDrafted,
+    InvoiceEvent,
+    InvoiceSent,
+    LineAdded,
+    LineChanged,
+    LineRemoved,
+    MetadataSet,
+)
 from counterfoil.domain.invoice.state import Draft, Issued
 from counterfoil.domain.line import Line
+from counterfoil.domain.series.events import NumberAssigned, SeriesOpened
 from counterfoil.domain.value import Event
 from counterfoil.projections.differences import Change, State, changes
 from counterfoil.projections.invoice import View
-from counterfoil.projections.paging import LIMIT_MAX, Page
+from counterfoil.projections.paging import LIMIT_MAX
 from counterfoil.projections.words import AnyEvent, sentence
 
 
@@ -103,31 +119,83 @@ def version_of(field: str, said: object) -> int:
     return said
 
 
-def story(stream: str, told: Sequence[Told], asked: Asked) -> Page[Entry]:
-    """A page of the story that these facts tell; they are read as far as `asked.upto` says."""
+class Cut(NamedTuple):
+    """Which facts of those that were read a page shows, and whether there are more."""
+
+    first: int
+    end: int
+    more: bool
+
+
+def cut(versions: Sequence[int], asked: Asked) -> Cut | None:
+    """Where a page lies in a stream that was read as far as `asked.upto` says; None if nothing has
+    the version beside which it should lie.
+    """
+    beside = 0 if asked.forwards else len(versions)
+    if asked.cursor is not None:
+        beside = bisect_left(versions, asked.cursor)
+        if versions[beside : beside + 1] != [asked.cursor]:
+            return None
     if asked.forwards:
-        first = 0 if asked.after is None else 1 + _place(told, asked.after)
-        shown = told[first : first + asked.limit]
-        more = len(told) > first + asked.limit
-    else:
-        end = len(told) if asked.before is None else _place(told, asked.before)
-        first = max(end - asked.limit, 0)
-        shown, more = told[first:end], first > 0
-    entries = entries_of(stream, told[:first], shown)
-    return Page(tuple(reversed(entries) if asked.newest_first else entries), more)
+        first = beside if asked.after is None else beside + 1
+        end = first + asked.limit
+        return Cut(first, min(end, len(versions)), len(versions) > end)
+    first = max(beside - asked.limit, 0)
+    return Cut(first, beside, first > 0)
 
 
-def _place(told: Sequence[Told], version: int) -> int:
-    return next(place for place, one in enumerate(told) if _version(one) == version)
+def rests_on(before: Sequence[tuple[str, bytes]], shown: Sequence[Told]) -> list[int]:
+    """Which of the facts before, told by their types and bodies, decide what these changed.
+
+    Of those that say all there is of something the last one does, of lines those that these name.
+    So a page of a long story is told without reading most of what came before.
+    """
+    lines = {fact.line for one in shown if isinstance(fact := _line_fact(one), LineRemoved)}
+    lines |= {fact.line.id for one in shown if isinstance(fact := _line_fact(one), LineChanged)}
+    prints = any(isinstance(one, Recorded) and isinstance(one.fact, _PRINTS) for one in shown)
+    needed, said = [], set[str]()
+    for place in reversed(range(len(before))):
+        type_name, body = before[place]
+        stem = type_name.rpartition(".")[0]
+        idle = (
+            stem in _OF_SERIES
+            or stem in said
+            or (stem in _OF_PRINTS and not prints)
+            or (stem in _OF_LINES and (not lines or _line_in(body) not in {None, *lines}))
+        )
+        if idle:
+            continue
+        if stem in _LAST_SAYS_ALL:
+            said.add(stem)
+        needed.append(place)
+    return needed[::-1]
 
 
-def holds_version(told: Sequence[Told], version: int) -> bool:
-    """Whether a version is among these."""
-    return any(_version(one) == version for one in reversed(told))
+def _line_fact(told: Told) -> LineChanged | LineRemoved | None:
+    fact = told.fact if isinstance(told, Recorded) else None
+    return fact if isinstance(fact, LineChanged | LineRemoved) else None
 
 
-def _version(told: Told) -> int:
-    return told.version if isinstance(told, Unreadable) else told.envelope.version
+def _line_in(body: bytes) -> str | None:
+    """The line that a fact is about; None if that cannot be seen."""
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        match msgspec.json.decode(body):
+            case {"line": str(name)} | {"line": {"id": str(name)}}:
+                return name
+            case _:
+                pass
+    return None
+
+
+def _stems(*kinds: type[Event]) -> frozenset[str]:
+    return frozenset(kind.stored_as.rpartition(".")[0] for kind in kinds)
+
+
+_PRINTS = (DocumentStored, CreditNoteStored)
+_LAST_SAYS_ALL = _stems(DiscountSet, DraftAmended, MetadataSet, InvoiceSent)
+_OF_LINES = _stems(LineAdded, LineChanged, LineRemoved)
+_OF_PRINTS = _stems(*_PRINTS)
+_OF_SERIES = _stems(SeriesOpened, NumberAssigned)
 
 
 def entries_of(stream: str, before: Sequence[Told], shown: Sequence[Told]) -> list[Entry]:

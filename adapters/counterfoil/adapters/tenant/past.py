@@ -28,7 +28,7 @@ from counterfoil.projections.paging import (
     sayable,
     word,
 )
-from counterfoil.projections.timeline import Asked, Entry, holds_version, story, version_of
+from counterfoil.projections.timeline import Asked, Entry, cut, entries_of, rests_on, version_of
 
 _SERIES = "series:"
 _STATUSES = tuple(status.value for status in Status if status is not Status.DISCARDED)
@@ -53,13 +53,18 @@ class Past(Office):
         """
         asked = Asked(limit, after, before, newest_first)
         stream, kind = _document(document)
-        rows = rows_of(self._house.log, self._name, stream, upto=asked.upto)
+        log = self._house.log
+        rows = rows_of(log, self._name, stream, upto=asked.upto)
         if not rows:
             raise NotFound(kind, stream)
-        found = [told(row, self._house.log.codec) for row in rows]
-        if asked.cursor is not None and not holds_version(found, asked.cursor):
+        part = cut([row.version for row in rows], asked)
+        if part is None:
             raise NotFound("version", f"{asked.cursor} of {stream}")
-        return story(stream, found, asked)
+        earlier = rows[: part.first]
+        shown = [told(row, log.codec) for row in rows[part.first : part.end]]
+        needed = rests_on([(row.type, row.body) for row in earlier], shown)
+        entries = entries_of(stream, [told(earlier[place], log.codec) for place in needed], shown)
+        return Page(tuple(reversed(entries) if newest_first else entries), part.more)
 
     def invoice_as_of(
         self, invoice: str, *, at: datetime | None = None, version: int | None = None
