@@ -57,7 +57,7 @@ def test_a_story_tells_every_fact_of_a_document_with_who_when_why_and_by_which_c
             envelope = fact.envelope
             assert (entry.position, entry.version) == (envelope.position, envelope.version)
             assert (entry.type, entry.recorded_at) == (envelope.type, envelope.recorded_at)
-            assert entry.actor == f"{envelope.actor.type.value} {envelope.actor.id}"
+            assert entry.actor == f"{envelope.actor.type.value}:{envelope.actor.id}"
             assert (entry.command_id, entry.hash) == (envelope.command_id, envelope.hash.hex())
             assert entry.cause == envelope.causation_id
             assert entry.problem is None
@@ -70,7 +70,7 @@ def test_a_story_says_who_it_was(world: World) -> None:
             customer=worlds.CUSTOMERS[0], currency="EUR"
         )
     (entry,) = world.billing.tenant("a").history(invoice.id)
-    assert (entry.actor, entry.cause) == ("user u_42", "order_1")
+    assert (entry.actor, entry.cause) == ("user:u_42", "order_1")
 
 
 def test_a_series_has_a_story_too(full: World) -> None:
@@ -105,7 +105,7 @@ def test_a_fact_that_nobody_can_read_is_said_by_position_and_hides_nothing(
     )
     *known, lost, sent = tenant.history(invoice, newest_first=False)
     assert known == before
-    assert (lost.position, lost.type, lost.actor) == (position, type_name, "system test")
+    assert (lost.position, lost.type, lost.actor) == (position, type_name, "system:test")
     assert lost.problem is not None
     assert f"position {position}" in lost.problem
     assert (sent.says, sent.problem) == ("It was sent to ada@example.com.", None)

@@ -195,7 +195,7 @@ class _Books:
                 of += f" − the {line.tax.rate.normalize():f} % tax in it"
             self._step(of, agreed.net, "BT-131", agreed.version)
         nets = [agreed.net for agreed in self._lines]
-        return self._step(f"subtotal: {_sum(nets, self._currency)}", sum(nets), "BR-CO-10")
+        return self._step(_sum("subtotal", nets, self._currency), sum(nets), "BR-CO-10")
 
     def _total_discount(self) -> int:
         if self._discount is None:
@@ -206,9 +206,7 @@ class _Books:
             of = f"of {said}, the part of {self._name(group)}"
             self._step(of, group.discount, "BR-CO-13", version, *group.versions)
         parts = [group.discount for group in self._groups]
-        return self._step(
-            f"discount: {_sum(parts, self._currency)}", sum(parts), "BR-CO-13", version
-        )
+        return self._step(_sum("discount", parts, self._currency), sum(parts), "BR-CO-13", version)
 
     def _tax(self) -> int:
         self.work_out("subtotal")
@@ -223,7 +221,7 @@ class _Books:
             said = f"tax on {self._name(group)}: {how}"
             self._step(said, group.amount, rule, self._begun, *group.versions)
         parts = [group.amount for group in self._groups]
-        return self._step(f"tax: {_sum(parts, self._currency)}", sum(parts), "BR-CO-14")
+        return self._step(_sum("tax", parts, self._currency), sum(parts), "BR-CO-14")
 
     def _rounding(self) -> int:
         return self.work_out("total") - self._before_rounding()
@@ -307,7 +305,8 @@ class _Books:
                     continue
             paid += counts
             version = told.envelope.version
-            self._step(words.sentence(told.fact, self._currency), counts, "BR-CO-16", version)
+            says = words.sentence(told.fact, self._currency).removesuffix(".")
+            self._step(f"{says}; what counts", counts, "BR-CO-16", version)
         return self._step("paid: all of these", paid, "BR-CO-16")
 
     def _amount_remaining(self) -> int:
@@ -328,9 +327,7 @@ class _Books:
         for note, (fact, version) in live.items():
             self._step(f"credit note {note}: what {what}", part(fact), "BR-CO-16", version)
         parts = [part(fact) for fact, _ in live.values()]
-        return self._step(
-            f"credited, {what}: {_sum(parts, self._currency)}", sum(parts), "BR-CO-16"
-        )
+        return self._step(_sum(f"credited, {what}", parts, self._currency), sum(parts), "BR-CO-16")
 
     _BY_NAME: Mapping[str, Callable[[_Books], int]] = {
         "subtotal": _subtotal,
@@ -422,8 +419,9 @@ def _shares(whole: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def _sum(parts: Sequence[int], currency: str) -> str:
-    """A sum, written out while it is short."""
+def _sum(what: str, parts: Sequence[int], currency: str) -> str:
+    """A sum, written out while there is something to add and it is short."""
     if len(parts) > 6:
-        return f"the sum of all {len(parts)}"
-    return " + ".join(words.money(part, currency) for part in parts) or "nothing"
+        return f"{what}: all {len(parts)} of these"
+    written = " + ".join(words.money(part, currency) for part in parts)
+    return f"{what}: {written}" if len(parts) > 1 else what

@@ -288,7 +288,7 @@ def _placed(envelope: Envelope) -> dict[str, Any]:
         "version": envelope.version,
         "type": envelope.type,
         "recorded_at": envelope.recorded_at,
-        "actor": f"{envelope.actor.type.value} {envelope.actor.id}",
+        "actor": f"{envelope.actor.type.value}:{envelope.actor.id}",
         "command_id": envelope.command_id,
         "cause": envelope.causation_id,
         "correlation": envelope.correlation_id,

@@ -5,17 +5,20 @@ is. All of it is told from the facts; no read model is asked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import cast
 
 from counterfoil.adapters.event_store.reading import lives, rows_of, told
 from counterfoil.adapters.event_store.rows import Row, recorded
 from counterfoil.adapters.names import CREDIT_NOTE, INVOICE, of_kind
 from counterfoil.adapters.tenant.office import Office
+from counterfoil.adapters.zones import zone_of
 from counterfoil.domain.envelope import Recorded
 from counterfoil.domain.errors import Malformed, NotFound
 from counterfoil.domain.invoice.events import InvoiceEvent, Status
 from counterfoil.domain.invoice.state import fold
+from counterfoil.projections.activity import Asked as ActivityAsked
+from counterfoil.projections.activity import Bucket, activity
 from counterfoil.projections.differences import Change, difference
 from counterfoil.projections.explain import Explanation, explained
 from counterfoil.projections.invoice import Invoice, status_told, view_invoice
@@ -123,6 +126,30 @@ class Past(Office):
         if not rows:
             raise NotFound("invoice", invoice)
         return explained([self._fact(row) for row in rows], amount)
+
+    def activity(
+        self,
+        *,
+        bucket: str = "day",
+        since: datetime | date | None = None,
+        until: datetime | date | None = None,
+        type: str | Sequence[str] = (),
+        actor: str | None = None,
+        currency: str | None = None,
+        timezone: str | None = None,
+    ) -> tuple[Bucket, ...]:
+        """How much happened by day, ISO week or month: facts by type and actor, money by currency.
+
+        From `since` on and before `until`, in a time zone whose days these are: the tenant's,
+        unless another is said. Both may be days or moments; left out, they are the first fact and
+        now. `type` is such as `invoice.finalized`, or several; `actor` such as `user` or
+        `user:u_42`; with `currency`, only facts of documents in it count. Buckets in which nothing
+        happened are there, with zeros.
+        """
+        types = (type,) if isinstance(type, str) else tuple(type)
+        asked = ActivityAsked(bucket, since, until, types, actor, currency)
+        zone = self._house.timezone if timezone is None else zone_of(timezone)
+        return activity(self._house.store, self._name, asked, zone, self._house.clock())
 
     def _upto(self, invoice: str, version: int) -> Sequence[Row]:
         """The rows as far as a version that there is."""
