@@ -80,6 +80,7 @@ from support import stripe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from counterfoil.adapters.event_store.recorder import FactsRecorder
     from counterfoil.domain.envelope import Recorded
     from counterfoil.domain.ports import EventLog, Processor, Repayment, Transaction
     from counterfoil.domain.value import Event
@@ -603,7 +604,8 @@ class MoneyMachine(RuleBasedStateMachine):
         )
         self.log = WatchedLog(self.billing.log)
         self.processor = WatchedProcessor(self.bank.processor, self.log)
-        house = replace(self.billing._house, log=self.log, processor=self.processor)
+        log = cast("FactsRecorder", self.log)
+        house = replace(self.billing._house, log=log, processor=self.processor)
         self.acme = Tenant(house, "acme")
         self.position = 0
         self.commands = count(1)

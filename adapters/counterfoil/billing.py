@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from counterfoil.adapters.acting import actor
 from counterfoil.adapters.audit import Audit
@@ -30,6 +29,7 @@ from counterfoil.adapters.storage.null import NullStore
 from counterfoil.adapters.telemetry import ObservedProcessor, ObservedStore
 from counterfoil.adapters.tenant import House, Tenant
 from counterfoil.adapters.tenant.outcomes import ActionRequired, Declined, Paid, Processing
+from counterfoil.adapters.zones import zone_of
 from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.domain.invoice.collecting import Schedule
 from counterfoil.domain.numbering import DocumentKind, Numbering
@@ -127,7 +127,7 @@ class Billing:
             invoice_numbering=invoice_numbering,
             credit_note_numbering=credit_note_numbering,
         )
-        zone = _zone(timezone)
+        zone = zone_of(timezone)
         engine, kept_in, mover = _engine(pdf), _documents(documents), _processor(processor)
         is_one = branding is None or isinstance(branding, Branding)
         if not is_one and (isinstance(branding, type) or not callable(branding)):
@@ -360,12 +360,3 @@ def _processor(given: object) -> Processor:
 def _has(given: object, *names: str) -> bool:
     """Whether it is a thing, not a class, that can do all this."""
     return not isinstance(given, type) and set(names) <= set(dir(given))
-
-
-def _zone(name: str) -> tzinfo:
-    if name == "UTC":  # needs no data, which a bare system may lack
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-        raise Malformed("timezone", "must be an IANA name such as Europe/Berlin") from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import import_module
 from multiprocessing.connection import Client
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from counterfoil.adapters.read_models.inline import Inline
 from counterfoil.adapters.tenant import Tenant
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from counterfoil.adapters.event_store.codec import Codec
+    from counterfoil.adapters.event_store.recorder import FactsRecorder
     from counterfoil.adapters.event_store.rows import NewRow
     from counterfoil.adapters.processors.fake import Fault
     from counterfoil.adapters.read_models.inline import Seen
@@ -230,7 +231,8 @@ def obey(job: Job, told: Connection) -> None:
         processor.fail(*job.faults)
         with Billing.open(job.url, seller=SELLER, processor=processor, pdf=None) as billing:
             billing.log.inline = TrappedInline(trap)
-            house = replace(billing._house, log=TrappedLog(billing.log, trap))
+            log = cast("FactsRecorder", TrappedLog(billing.log, trap))
+            house = replace(billing._house, log=log)
             acme = Tenant(house, job.tenant)
             told.send(os.getpid())
             told.recv()

@@ -54,7 +54,7 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
     return (rows,)
 
 
-PROJECTION = Projection("ageing", 1, "invoice", (TABLE,), _rows, reads_books=True)
+PROJECTION = Projection("ageing", 2, "invoice", (TABLE,), _rows, reads_books=True)
 
 
 # --- asked ------------------------------------------------------------------------------------

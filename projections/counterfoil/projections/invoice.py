@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from counterfoil.domain.envelope import Recorded
 from counterfoil.domain.invoice.events import (
     CollectionMethod,
+    DraftDiscarded,
     InvoiceEvent,
     InvoiceFinalized,
     InvoicePaid,
@@ -212,4 +213,25 @@ _MAKES: dict[type[InvoiceEvent], Status] = {
     InvoicePaid: Status.PAID,
     InvoiceVoided: Status.VOID,
     MarkedUncollectible: Status.UNCOLLECTIBLE,
+}
+
+
+def status_told(types: Iterable[str]) -> Status | None:
+    """The status of an invoice by the types of its facts; None where only a fact's body tells."""
+    status = Status.DRAFT
+    for name in types:
+        stem = name.rpartition(".")[0]
+        if stem == _NEWS:
+            return None
+        status = _LEADS_TO.get(stem, status)
+    return status
+
+
+def _stem(kind: type[InvoiceEvent]) -> str:
+    return kind.stored_as.rpartition(".")[0]
+
+
+_NEWS = _stem(InvoiceReconciled)
+_LEADS_TO = {_stem(kind): status for kind, status in _MAKES.items()} | {
+    _stem(DraftDiscarded): Status.DISCARDED
 }

@@ -49,7 +49,7 @@ def _rows(invoice: FoldedInvoice) -> tuple[Sequence[Row]]:
     return (rows,)
 
 
-PROJECTION = Projection("journal", 1, "invoice", (TABLE,), _rows, reads_books=True)
+PROJECTION = Projection("journal", 2, "invoice", (TABLE,), _rows, reads_books=True)
 
 
 # --- asked ------------------------------------------------------------------------------------

@@ -52,8 +52,8 @@ def filters(arguments: argparse.Namespace) -> Filters:
         meant["overdue"] = True
     if arguments.created_from is not None or arguments.created_before is not None:
         meant["created"] = Range(
-            gte=_moment("created-from", arguments.created_from),
-            lt=_moment("created-before", arguments.created_before),
+            gte=moment_said("created-from", arguments.created_from),
+            lt=moment_said("created-before", arguments.created_before),
         )
     if arguments.due_from is not None or arguments.due_before is not None:
         meant["due_date"] = Range(
@@ -80,7 +80,8 @@ def _date(field: str, said: str | None) -> date | None:
         raise Malformed(field, "must be a day such as 2026-11-20") from None
 
 
-def _moment(field: str, said: str | None) -> datetime | None:
+def moment_said(field: str, said: str | None) -> datetime | None:
+    """A moment as an option says it, with its offset."""
     if said is None:
         return None
     try:

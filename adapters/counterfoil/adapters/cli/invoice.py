@@ -82,10 +82,11 @@ def show(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(invoice.model_dump_json())
         return
-    _print(invoice)
+    print_invoice(invoice)
 
 
-def _print(invoice: Invoice) -> None:
+def print_invoice(invoice: Invoice) -> None:
+    """Show one invoice with its lines."""
     console = Console()
     title = f"Invoice {invoice.number}" if invoice.number else "Draft"
     console.print(f"{title}, {invoice.status}, for {invoice.customer.name}", highlight=False)

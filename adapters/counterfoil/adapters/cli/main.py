@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterfoil.adapters.cli import audit, demo, invoice, payments, pdf, projections
+from counterfoil.adapters.cli import audit, demo, invoice, past, payments, pdf, projections
 from counterfoil.adapters.cli.filters import add_filters
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError, Malformed, Unavailable
@@ -323,7 +323,7 @@ def _add_tenant(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_audit(commands: Commands) -> None:
-    about = commands.add_parser("audit", help="prove that the log is what was written")
+    about = commands.add_parser("audit", help="what happened, and proof that it did")
     verbs = about.add_subparsers(title="commands", required=True, metavar="COMMAND")
     verified = verbs.add_parser(
         "verify",
@@ -348,6 +348,12 @@ def _add_audit(commands: Commands) -> None:
     kept.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
     kept.add_argument("--json", action="store_true", help="print JSON")
     kept.set_defaults(run=audit.checkpoint)
+    past.add(verbs, _add_place)
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    _add_database(parser)
+    _add_tenant(parser)
 
 
 def _add_database(parser: argparse.ArgumentParser) -> None:

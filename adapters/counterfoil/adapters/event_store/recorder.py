@@ -49,6 +49,10 @@ class FactsRecorder(ApplicationRecorder):
     def select(self, query: str, values: Mapping[str, object]) -> Sequence[Row]:
         """The rows that a query finds; its values are written as `:name`."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Give back every connection."""
+
     # --- our door ---------------------------------------------------------------------------
 
     def read(

@@ -97,8 +97,13 @@ def chained(
 def recorded(row: Row, codec: Codec) -> Recorded[Event]:
     """The fact that a row tells."""
     fact = codec.decode(row.type, row.body, stream=row.stream, position=row.position)
+    return Recorded(envelope_of(row), fact)
+
+
+def envelope_of(row: Row) -> Envelope:
+    """What stands around the fact that a row tells."""
     try:
-        return Recorded(_envelope(row), fact)
+        return _envelope(row)
     except (ValueError, OverflowError, CounterfoilError) as error:
         raise CorruptHistory(
             "the envelope cannot be true", stream=row.stream, position=row.position

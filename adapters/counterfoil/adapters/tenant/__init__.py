@@ -10,6 +10,7 @@ from counterfoil.adapters.tenant.credit_notes import CreditNotes
 from counterfoil.adapters.tenant.drafts import Drafts
 from counterfoil.adapters.tenant.hearing import Hearing
 from counterfoil.adapters.tenant.office import House
+from counterfoil.adapters.tenant.past import Past
 from counterfoil.projections.ageing import Ageing
 from counterfoil.projections.credit_notes import CreditNotes as CreditNotesRead
 from counterfoil.projections.customers import Customers
@@ -21,7 +22,7 @@ from counterfoil.projections.series import Series
 __all__ = ["House", "Tenant"]
 
 
-class Tenant(Drafts, Collecting, Hearing, CreditNotes, Bulk):
+class Tenant(Drafts, Collecting, Hearing, CreditNotes, Bulk, Past):
     """The invoices and credit notes of one tenant; nothing crosses to another's."""
 
     def __init__(self, house: House, name: str) -> None:

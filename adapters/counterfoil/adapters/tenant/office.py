@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TypeVar, cast
 
 from counterfoil.adapters.desk import Answer, Call, Decided, Desk, Request, expect
+from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.adapters.ids import IdFactory
 from counterfoil.adapters.names import INVOICE, of_kind
 from counterfoil.domain.credit_note import state as credit_note_state
@@ -24,7 +25,6 @@ from counterfoil.domain.ports import (
     Append,
     Clock,
     DocumentStore,
-    EventLog,
     PdfEngine,
     Processor,
     Stream,
@@ -50,7 +50,7 @@ Made = TypeVar("Made", bound=Value)
 class House:
     """What is the same for all tenants of a billing."""
 
-    log: EventLog
+    log: FactsRecorder
     clock: Clock
     ids: IdFactory
     seller: Seller | None
