@@ -44,7 +44,7 @@ def checkpoint(arguments: argparse.Namespace) -> None:
         made = audit.checkpoint()
     made.save(arguments.out)
     if arguments.json:
-        print(json.dumps(asdict(made)))
+        print(json.dumps(made.as_json()))
     else:
         print(f"{made.size} facts, root {made.root}, kept in {arguments.out}")
 

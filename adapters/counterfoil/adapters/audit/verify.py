@@ -7,42 +7,19 @@ written anew. A checkpoint kept elsewhere shows both: it is the root of a Merkle
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from hashlib import sha256
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from counterfoil.adapters.audit.checkpoint import Checkpoint
+from counterfoil.adapters.audit.merkle import Tree, leaf
 from counterfoil.adapters.event_store.chain import GENESIS, link
 from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.adapters.event_store.rows import Row
-from counterfoil.domain.errors import Malformed
 from counterfoil.domain.value import LARGEST
 
 PAGE = 5_000
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """How many facts there were, and the root over them, in hexadecimal."""
-
-    size: int
-    root: str
-
-    def save(self, path: Path) -> None:
-        """Keep it in a file, best on another machine."""
-        path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> Checkpoint:
-        """Read one that was kept."""
-        try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-            return cls(int(said["size"]), str(said["root"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            raise Malformed("checkpoint", f"{path} is no checkpoint") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,33 +60,36 @@ class Audit:
 
     def checkpoint(self) -> Checkpoint:
         """The root over all facts there are now, to be kept where nobody can change it."""
-        tree = _Tree()
+        tree, first = Tree(), None
         for row in self._rows():
-            tree.add(row)
-        return Checkpoint(tree.size, tree.root())
+            first = first or row.hash.hex()
+            tree.add(leaf(row.position, row.hash))
+        return Checkpoint(tree.size, tree.root().hex(), datetime.now(UTC), first)
 
     def verify(
         self, checkpoint: Checkpoint | None = None, progress: Progress | None = None
     ) -> Report:
         """Read every row once; with a checkpoint, compare the log as it was then too."""
-        tree, chains = _Tree(), _Chains()
+        tree, chains = Tree(), _Chains()
         first: Broken | None = None
         bad = 0
-        at_checkpoint = tree.root() if checkpoint is not None and checkpoint.size == 0 else None
+        at_checkpoint = (
+            tree.root().hex() if checkpoint is not None and checkpoint.size == 0 else None
+        )
         for row in self._rows():
             problem = chains.follow(row)
             if problem is not None:
                 bad += 1
                 first = first or _broken(row, problem)
-            tree.add(row)
+            tree.add(leaf(row.position, row.hash))
             if checkpoint is not None and tree.size == checkpoint.size:
-                at_checkpoint = tree.root()
+                at_checkpoint = tree.root().hex()
             if progress is not None and tree.size % PAGE == 0:
                 progress(tree.size)
         if checkpoint is not None and at_checkpoint != checkpoint.root:
             bad += 1
             first = first or _against(checkpoint, tree.size)
-        return Report(tree.size, tree.root(), first, bad)
+        return Report(tree.size, tree.root().hex(), first, bad)
 
     def _rows(self) -> Iterator[Row]:
         position = -LARGEST - 1  # nothing may hide before the first place
@@ -155,30 +135,3 @@ class _Chains:
                 else f"it stands where position {expected} should be"
             )
         return None
-
-
-class _Tree:
-    """A Merkle tree that grows row by row and keeps only the roots of its full subtrees."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._full: list[tuple[int, bytes]] = []
-
-    def add(self, row: Row) -> None:
-        """Add a leaf: the place in the log and the hash that stands there."""
-        node = sha256(b"\0" + struct.pack(">q", row.position) + row.hash).digest()
-        height = 0
-        while self._full and self._full[-1][0] == height:
-            node = sha256(b"\1" + self._full.pop()[1] + node).digest()
-            height += 1
-        self._full.append((height, node))
-        self.size += 1
-
-    def root(self) -> str:
-        """The root over all leaves so far; that of no leaves is the hash of nothing."""
-        if not self._full:
-            return sha256(b"").hexdigest()
-        node = self._full[-1][1]
-        for _, left in reversed(self._full[:-1]):
-            node = sha256(b"\1" + left + node).digest()
-        return node.hex()
