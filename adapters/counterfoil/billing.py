@@ -85,7 +85,7 @@ class Billing:
     ) -> None:
         self._log = log
         self._house = house
-        self.audit = Audit(log)
+        self.audit = Audit(log, house.clock, projections, house.documents)
         self.projections = projections
 
     @classmethod
@@ -173,10 +173,16 @@ class Billing:
 
     @classmethod
     @contextmanager
-    def auditing(cls, database: str | Path) -> Iterator[Audit]:
+    def auditing(
+        cls,
+        database: str | Path,
+        documents: str | Path | DocumentStore | None = None,
+        clock: Clock = utc_now,
+    ) -> Iterator[Audit]:
         """The proofs of a log, whatever state its read models are in."""
+        kept_in = _documents(documents)
         with closing(_log(_address(database))) as log:
-            yield Audit(log)
+            yield Audit(log, clock, Projections(_store(log)), kept_in)
 
     @staticmethod
     def init(database: str | Path) -> None:

@@ -88,18 +88,7 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Keep it in a file, best on another machine; whatever happens, the file is whole."""
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with draft.open("xb") as file:
-                file.write(self._written())
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except OSError as error:
-            raise Unavailable(f"{path} cannot be written: {error.strerror}") from error
-        finally:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
+        write_whole(path, self._written())
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -145,6 +134,22 @@ class Checkpoint:
 
     def _written(self) -> bytes:
         return json.dumps(self.as_json()).encode() + b"\n"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there with all of it or as it was before."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def _read(said: Any) -> Checkpoint:

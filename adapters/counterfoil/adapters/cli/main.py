@@ -316,29 +316,7 @@ def _add_tenant(parser: argparse.ArgumentParser) -> None:
 def _add_audit(commands: Commands) -> None:
     about = commands.add_parser("audit", help="prove that the log is what was written")
     verbs = about.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    verified = verbs.add_parser(
-        "verify",
-        help="make every hash again and compare",
-        description="Read every fact once and make every hash again. Names the first bad position. "
-        "A cut-off end, or a history that was written anew as a whole, shows only against a "
-        "checkpoint that was kept elsewhere.",
-    )
-    _add_database(verified)
-    verified.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="compare with this checkpoint as well"
-    )
-    verified.add_argument("--json", action="store_true", help="print JSON")
-    verified.set_defaults(run=audit.verify)
-    kept = verbs.add_parser(
-        "checkpoint",
-        help="write the root over all facts to a file",
-        description="Write the Merkle root over all facts to a file. Keep it where nobody who can "
-        "change the database can change it.",
-    )
-    _add_database(kept)
-    kept.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
-    kept.add_argument("--json", action="store_true", help="print JSON")
-    kept.set_defaults(run=audit.checkpoint)
+    audit.add(verbs, _add_database)
 
 
 def _add_database(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,263 @@
+"""One pass over a part of the log: every row is read once, in order, and its hash made again.
+
+This is the loop that a million facts go through, so it spells out what elsewhere is a function.
+What it hashes is what `chain.link` does; each attack in the tests is made on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from struct import Struct
+from typing import Any, NamedTuple
+
+from msgspec import DecodeError, Raw
+from msgspec.json import Decoder
+
+from counterfoil.adapters.audit import merkle
+from counterfoil.adapters.audit.numbers import DOCUMENTS, SERIES, Half, Numbers, Place, last_place
+from counterfoil.adapters.audit.report import Broken, Found
+from counterfoil.adapters.event_store import chain
+from counterfoil.adapters.event_store.chain import GENESIS
+from counterfoil.adapters.event_store.codec import Codec
+from counterfoil.adapters.event_store.recorder import FactsRecorder
+from counterfoil.adapters.event_store.rows import COLUMNS
+from counterfoil.domain.errors import CorruptHistory
+from counterfoil.domain.value import LARGEST, Event
+
+# Leaves of one full subtree, which is also a page of rows.
+HEIGHT = 12
+PAGE = 1 << HEIGHT
+# What a leaf is made of.
+LEAF = "position, hash"
+# Nothing may hide before the first place.
+BEGINNING = -LARGEST - 1
+
+_PLAIN = tuple[Any, ...]
+_Head = tuple[int, bytes]
+_json = Decoder(dict[str, Raw]).decode
+_position = Struct(">q").pack
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The facts after a position, as far as another one. What stands before `after` was looked at,
+    or is looked at by somebody else; `after` 0 is the whole beginning.
+    """
+
+    after: int
+    until: int
+
+    @property
+    def start(self) -> int:
+        """After which position to read."""
+        return self.after or BEGINNING
+
+
+@dataclass(slots=True)
+class Walked:
+    """What a pass over a part found. Its leaves are those in `lead`, as far as to where a page of
+    the tree begins, then those below the roots in `pages`, then `leaves`.
+    """
+
+    facts: int = 0
+    found: Found = field(default_factory=Found)
+    lead: list[bytes] = field(default_factory=list)
+    pages: list[bytes] = field(default_factory=list)
+    leaves: list[bytes] = field(default_factory=list)
+    given: Half = field(default_factory=dict)
+    said: Half = field(default_factory=dict)
+
+
+class _Kind(NamedTuple):
+    """What to ask of the body of a type."""
+
+    kind: type[Event]
+    required: frozenset[str]
+    # Of an earlier version: its body is another until it is brought to the newest.
+    earlier: bool
+    numbered: bool
+
+
+def pages(log: FactsRecorder, part: Part, columns: str) -> Iterator[Sequence[_PLAIN]]:
+    """These columns of the rows of a part, the position first, page by page."""
+    position = part.start
+    query = (
+        f"SELECT {columns} FROM facts WHERE position > :position AND position <= :until"
+        " ORDER BY position LIMIT :limit"
+    )
+    while rows := log.plain(query, {"position": position, "until": part.until, "limit": PAGE}):
+        yield rows
+        position = rows[-1][0]
+
+
+def leaves_of(rows: Sequence[_PLAIN]) -> list[bytes]:
+    """The leaves of rows, whose position is first and whose hash is last."""
+    return [sha256(b"\0" + _position(row[0]) + row[-1]).digest() for row in rows]
+
+
+class Walk:
+    """A pass over a part of the log."""
+
+    def __init__(self, log: FactsRecorder, part: Part, *, deep: bool) -> None:
+        self._log = log
+        self._part = part
+        self._deep = deep
+        self._codec: Codec = log.codec
+        self._kind = lru_cache(maxsize=None)(self._known)
+        self._heads: dict[str, dict[str, _Head]] = {}
+        self._numbers = Numbers(self._last_place)
+        self._next = part.after + 1
+        self._walked = Walked()
+
+    def run(self, watch: Callable[[int], None]) -> Walked:
+        """Read all of it; `watch` is told how many facts were read."""
+        walked = self._walked
+        for rows in pages(self._log, self._part, COLUMNS):
+            if self._part.after:
+                self._look_up(rows)
+            self._follow(rows)
+            self._grow(leaves_of(rows))
+            walked.facts += len(rows)
+            watch(walked.facts)
+        walked.given, walked.said = self._numbers.given, self._numbers.said
+        return walked
+
+    def _grow(self, leaves: Sequence[bytes]) -> None:
+        walked = self._walked
+        lacking = -self._part.after % PAGE - len(walked.lead)
+        walked.lead += leaves[:lacking]
+        walked.leaves += leaves[lacking:]
+        if len(walked.leaves) >= PAGE:
+            walked.pages.append(merkle.full(walked.leaves[:PAGE]))
+            del walked.leaves[:PAGE]
+
+    def _follow(self, rows: Sequence[_PLAIN]) -> None:
+        """The chain of every stream, the order of the log, and what a body must be."""
+        text, numbers, length = chain.text, chain.numbers, chain.length
+        expected = self._next
+        who: object = None
+        origin, tenant_before, heads = b"", None, self._heads
+        streams: dict[str, _Head] = {}
+        for row in rows:
+            position, tenant, stream, version, type_name, body, at = row[:7]
+            hash_ = row[12]
+            if tenant != tenant_before:
+                streams = heads.setdefault(tenant, {})
+                tenant_before = tenant
+            if row[7:12] != who:
+                who = row[7:12]
+                origin = chain.origin(*row[7:12])
+            head = streams.get(stream)
+            # A stream may begin at 0, as the library's do.
+            last, previous = head or (min(version, 1) - 1, GENESIS)
+            streams[stream] = (version, hash_)
+            if version != last + 1:
+                self._broken(row, f"version {version} follows version {last}")
+            elif (
+                hash_
+                != sha256(
+                    previous
+                    + numbers(version, at)
+                    + text(tenant)
+                    + text(stream)
+                    + text(type_name)
+                    + origin
+                    + length(len(body))
+                    + body
+                ).digest()
+            ):
+                self._broken(row, "the hash is not that of this row after the one before it")
+            elif position != expected:
+                self._broken(row, _misplaced(position, expected))
+            else:
+                kind = self._kind(type_name)
+                if kind is None or kind.earlier or kind.numbered or self._deep:
+                    problem = self._look(kind, row)
+                else:
+                    problem = _unlike(kind, body)
+                if problem is not None:
+                    self._broken(row, problem)
+            expected = position + 1
+        self._next = expected
+
+    def _look(self, kind: _Kind | None, row: _PLAIN) -> str | None:
+        """A closer look at a body, for which most have no reason."""
+        position, tenant, stream, version, type_name, body, *_ = row
+        if kind is None:
+            return f"type {type_name} is unknown to this version of Counterfoil"
+        try:
+            if kind.earlier or self._deep:
+                self._codec.decode(type_name, body, stream=stream, position=position)
+            if kind.earlier:
+                plain = self._codec.plain(type_name, version, position, 0, body, stream=stream)
+                body = bytes(plain.body)
+        except CorruptHistory as error:
+            return f"{error}".removesuffix(f" ({stream}, position {position})")
+        problem = _unlike(kind, body)
+        if problem is None and kind.numbered:
+            at = Place(position, tenant, stream, version)
+            return self._numbers.take(kind.kind, at, _json(body))
+        return problem
+
+    def _broken(self, row: _PLAIN, problem: str) -> None:
+        position, tenant, stream, version = row[:4]
+        self._walked.found.add(Broken(position, tenant, stream, version, problem))
+
+    def _known(self, type_name: str) -> _Kind | None:
+        kind = self._codec.kind(type_name)
+        if kind is None:
+            return None
+        required = frozenset(
+            field.alias or name for name, field in kind.model_fields.items() if field.is_required()
+        )
+        numbered = kind in SERIES or kind in DOCUMENTS
+        return _Kind(kind, required, kind.stored_as != type_name, numbered)
+
+    # --- what stands before the part ------------------------------------------------------
+
+    def _look_up(self, rows: Sequence[_PLAIN]) -> None:
+        """Find the heads of streams that are met for the first time."""
+        unknown = {
+            (tenant, stream)
+            for _, tenant, stream, *_ in rows
+            if stream not in self._heads.get(tenant, {})
+        }
+        for tenant, stream, version, hash_ in self._log.heads([*unknown], self._part.after):
+            self._heads.setdefault(tenant, {})[stream] = (version, hash_)
+
+    def _last_place(self, tenant: str, stream: str) -> int | None:
+        if not self._part.after:
+            return None
+        found = self._log.plain(
+            "SELECT type, body FROM facts WHERE tenant = :tenant AND stream = :stream"
+            " AND position <= :upto ORDER BY version DESC LIMIT 1",
+            {"tenant": tenant, "stream": stream, "upto": self._part.after},
+        )
+        if not found:
+            return None
+        ((type_name, body),) = found
+        try:
+            plain = self._codec.plain(type_name, 0, self._part.after, 0, body, stream=stream)
+            return last_place(self._codec.kind(type_name), _json(bytes(plain.body)))
+        except (CorruptHistory, DecodeError):
+            return None
+
+
+def _unlike(kind: _Kind, body: bytes) -> str | None:
+    """What makes bytes no body of this kind, without reading its values."""
+    try:
+        missing = kind.required - _json(body).keys()
+    except (DecodeError, UnicodeDecodeError):
+        return "the body is no JSON object"
+    if missing:
+        return f"the body is no {kind.kind.stored_as}: {', '.join(sorted(missing))} is missing"
+    return None
+
+
+def _misplaced(position: int, expected: int) -> str:
+    if position > expected:
+        return f"position {expected} is missing before it"
+    return f"it stands where position {expected} should be"
