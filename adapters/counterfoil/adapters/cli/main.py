@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterfoil.adapters.cli import audit, demo, invoice, payments, pdf, projections
+from counterfoil.adapters.cli import audit, demo, evidence, invoice, payments, pdf, projections
 from counterfoil.adapters.cli.filters import add_filters
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError, Malformed, Unavailable
@@ -317,6 +317,7 @@ def _add_audit(commands: Commands) -> None:
     about = commands.add_parser("audit", help="prove that the log is what was written")
     verbs = about.add_subparsers(title="commands", required=True, metavar="COMMAND")
     audit.add(verbs, _add_database)
+    evidence.add(verbs, _add_database, _add_tenant)
 
 
 def _add_database(parser: argparse.ArgumentParser) -> None:

@@ -337,7 +337,12 @@ class Prints(Office):
 
     def _at(self, key: str) -> str:
         """Where a document of this tenant lies."""
-        return f"{_word(self._name)}/{key}"
+        return kept_at(self._name, key)
+
+
+def kept_at(tenant: str, key: str) -> str:
+    """Where a document of a tenant lies in the store that all tenants share."""
+    return f"{_word(tenant)}/{key}"
 
 
 def _word(name: str) -> str:

@@ -22,7 +22,7 @@ import zipfile
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -316,7 +316,7 @@ _P = 2**255 - 19
 _L = 2**252 + 27742317777372353535851937790883648493
 _D = -121665 * pow(121666, _P - 2, _P) % _P
 _ROOT = pow(2, (_P - 1) // 4, _P)
-_ZERO = (0, 1, 1, 0)
+_ZERO: tuple[int, ...] = (0, 1, 1, 0)
 
 
 def _add(one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:
@@ -451,9 +451,13 @@ def root_from(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes | 
 
 # ISO 4217; all others have two decimals.
 _DECIMALS = {
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
-    **dict.fromkeys("CLF UYW".split(), 4),
+    code: places
+    for places, codes in {
+        0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+        3: "BHD IQD JOD KWD LYD OMR TND",
+        4: "CLF UYW",
+    }.items()
+    for code in codes.split()
 }
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,12})?")
 
@@ -660,9 +664,13 @@ class Books:
         draft, totals = self.drafts.pop(fact["stream"]), dict(said["totals"])
         self.documents[fact["stream"]] = Document(
             "invoice",
-            *(str(said[name]) for name in ("number", "series", "issued_on")),
+            str(said["number"]),
+            str(said["series"]),
+            str(said["issued_on"]),
             draft.currency,
-            *(int(totals[name]) for name in ("subtotal", "tax", "total")),
+            int(totals["subtotal"]),
+            int(totals["tax"]),
+            int(totals["total"]),
         )
         self.recomputed += 1
         totals["groups"] = [
@@ -678,8 +686,13 @@ class Books:
         credit = said["credit"]
         self.documents[fact["stream"]] = Document(
             "credit_note",
-            *(str(said[name]) for name in ("number", "series", "issued_on", "currency")),
-            *(int(credit[name]) for name in ("subtotal", "tax", "total")),
+            str(said["number"]),
+            str(said["series"]),
+            str(said["issued_on"]),
+            str(said["currency"]),
+            int(credit["subtotal"]),
+            int(credit["tax"]),
+            int(credit["total"]),
         )
         self.credits[said["invoice"], fact["stream"]] = _went(said)
         self.recomputed += 1
@@ -724,7 +737,7 @@ class Books:
             int(said["size"]),
         )
 
-    READ: Any = {
+    READ: ClassVar[dict[str, Any]] = {
         "invoice.drafted": _drafted,
         "invoice.line_added": _line,
         "invoice.line_changed": _line,
@@ -748,7 +761,7 @@ class Books:
 
     def csv(self, period: str) -> Iterator[bytes]:
         """The list of numbers, as it is in the pack."""
-        head = "series place number kind document issued_on currency total".split()
+        head = ["series", "place", "number", "kind", "document", "issued_on", "currency", "total"]
         yield _row(head)
         for series, place in self.numbered(period):
             document = self.documents.get(place.document)
@@ -967,7 +980,9 @@ class Verification:
         with chains.holding():
             if count != self.manifest.get("facts") or not count:
                 raise Bad(f"{EVENTS}: it has {count} facts, not as many as the manifest says")
-        chains.says = f"{count} in {len(walk.heads)} streams, each hash made again, no version missing"
+        chains.says = (
+            f"{count} in {len(walk.heads)} streams, each hash made again, no version missing"
+        )
         proofs.says = f"each fact is one of the {self.checkpoint.get('size')} of the checkpoint"
         amounts.says = f"{self.books.recomputed} documents add up"
         self._credits(amounts)
@@ -997,8 +1012,10 @@ class Verification:
             given[place.document] = (series, place)
             document = books.documents.get(place.document)
             if document is None:
-                check.fail(f"{EVENTS}: {place.number} belongs to {place.document}, which is not in it")
-            elif ("series:" + document.series, document.number, document.issued_on) != (
+                check.fail(
+                    f"{EVENTS}: {place.number} belongs to {place.document}, which is not in it"
+                )
+            elif (document.series, document.number, document.issued_on) != (
                 series,
                 place.number,
                 place.issued_on,
@@ -1046,11 +1063,13 @@ class Verification:
             with check.holding():
                 self._print(there.pop(position, None), one)
         for position in there:
-            check.fail(f"{MANIFEST}: no fact at position {position} says that a document was stored")
+            check.fail(
+                f"{MANIFEST}: no fact at position {position} says that a document was stored"
+            )
         check.says = f"{len(self.books.prints)} stored, with the SHA-256 of their facts"
         if fresh:
             self.report.unproved.append(
-                f"{fresh} documents that were printed for this pack: nothing was stored before"
+                f"{fresh} PDF printed for this pack, of documents that nothing was stored of"
             )
 
     def _print(self, entry: Any, one: Print) -> None:
@@ -1097,7 +1116,9 @@ class Verification:
 
     def _about(self) -> None:
         of = self.manifest.get("of")
-        what = ", ".join(f"{name} {said}" for name, said in of.items()) if isinstance(of, dict) else ""
+        what = (
+            ", ".join(f"{name} {said}" for name, said in of.items()) if isinstance(of, dict) else ""
+        )
         self.report.about = shown(
             f"tenant {self.manifest.get('tenant')}, {what}, as of {self.manifest.get('as_of')}"
         )
@@ -1119,9 +1140,7 @@ class Verification:
 class _Walk:
     """The facts of a pack one by one: rows, chains, and their way to the root."""
 
-    def __init__(
-        self, manifest: dict[str, Any], checkpoint: dict[str, Any], books: Books
-    ) -> None:
+    def __init__(self, manifest: dict[str, Any], checkpoint: dict[str, Any], books: Books) -> None:
         of = manifest.get("of")
         self.tenant = manifest.get("tenant")
         self.excerpts = isinstance(of, dict) and "invoice" in of
