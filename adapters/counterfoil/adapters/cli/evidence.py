@@ -70,7 +70,7 @@ def _say(made: Exported) -> None:
         print(f"Not as it was stored: {missing}")
     print(f"Digest: {made.digest}")
     print("Tell the digest to whoever gets the pack, but not together with it. They run:")
-    print(f"    python3 -I -S verify.py {made.path.name} --digest {made.digest[:8]}…")
+    print(f"    python3 -I -S verify.py {made.path.name} --digest {made.digest}")
 
 
 def add(verbs: Commands, add_database: Adds, add_tenant: Adds) -> None:

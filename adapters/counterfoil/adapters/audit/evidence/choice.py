@@ -116,7 +116,7 @@ def of_invoice(facts: Facts, invoice: str) -> Choice:
     name = invoice if invoice.startswith(f"{INVOICE}_") else _numbered(facts, invoice)
     rows = list(facts.stream(name))
     if not rows or rows[0].type != InvoiceDrafted.stored_as:
-        raise NotFound("invoice under the checkpoint", invoice)
+        raise NotFound("invoice as of the checkpoint:", invoice)
     notes = [said_by(row) for row in rows if row.type == CreditApplied.stored_as]
     documents = frozenset([name, *(str(note.get("credit_note")) for note in notes)])
     series: dict[str, set[int]] = {}
@@ -149,7 +149,7 @@ def of_period(facts: Facts, period: str) -> Choice:
         if found:
             series[stream] = range(1, last + 1)
     if not documents:
-        raise NotFound("number under the checkpoint", f"of {period}")
+        raise NotFound("numbered document as of the checkpoint:", period)
     return Choice({"period": period}, frozenset(documents), series)
 
 
@@ -172,7 +172,7 @@ def _numbered(facts: Facts, number: str) -> str:
         for _, document, given, _ in facts.assigned(stream):
             if given == number:
                 return _corrected(facts, document)
-    raise NotFound("invoice under the checkpoint", number)
+    raise NotFound("invoice as of the checkpoint:", number)
 
 
 def _corrected(facts: Facts, document: str) -> str:

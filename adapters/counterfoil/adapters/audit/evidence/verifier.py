@@ -762,13 +762,13 @@ class Books:
     def csv(self, period: str) -> Iterator[bytes]:
         """The list of numbers, as it is in the pack."""
         head = ["series", "place", "number", "kind", "document", "issued_on", "currency", "total"]
-        yield _row(head)
+        yield csv_row(head)
         for series, place in self.numbered(period):
             document = self.documents.get(place.document)
             money = [document.currency, _major(document)] if document else ["", ""]
             of = [series.split(":", 1)[-1], str(place.place), place.number]
             kind = self.kinds.get(series, "")
-            yield _row([*of, kind, place.document, place.issued_on, *money])
+            yield csv_row([*of, kind, place.document, place.issued_on, *money])
 
 
 def _went(said: Any) -> tuple[int, ...]:
@@ -783,7 +783,7 @@ def _major(document: Document) -> str:
     return ("-" if document.total < 0 else "") + whole + cents
 
 
-def _row(cells: list[str]) -> bytes:
+def csv_row(cells: list[str]) -> bytes:
     """A line of CSV; a cell that a spreadsheet would take for a formula is text to it."""
     line = io.StringIO()
     numeric = re.compile(r"-?[0-9.]+")
@@ -1026,9 +1026,8 @@ class Verification:
                 check.fail(f"{EVENTS}: no series gave {document.number} to {name}")
         with check.holding():
             self._same_csv(period)
-        check.says = f"{len(given)} of {len(books.places)} series, " + (
-            "none is missing between them" if period else "each in its place"
-        )
+        gaps = "without a gap" if period else "each in its place"
+        check.says = f"{len(given)} in {len(books.places)} series, {gaps}"
         if not period:
             self.report.unproved.append(
                 "that the numbers before and after were used: a pack of a period shows that"
