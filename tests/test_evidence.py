@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import tracemalloc
 import zipfile
 from contextlib import closing
 from random import Random
@@ -179,6 +180,27 @@ def test_numbers_are_listed_for_a_spreadsheet(pack: Path) -> None:
         ["1", "INV-2026-0001", "invoice", "EUR", "1868.16"],
         ["2", "INV-2026-0002", "invoice", "EUR", "133.88"],
     ]
+
+
+@pytest.mark.slow
+def test_a_month_of_three_times_as_many_invoices_takes_little_more_memory(tmp_path: Path) -> None:
+    grown, sizes = [], []
+    with office(tmp_path / "counterfoil.db", tmp_path / "documents") as billing:
+        acme, made = billing.tenant("acme"), 0
+        for count in (500, 1500):  # the first fills every page already
+            for _ in range(count - made):
+                issued(acme)
+            made = count
+            tracemalloc.start()
+            pack = billing.audit.export(
+                tmp_path / "pack.zip", tenant="acme", period=PERIOD, prints=False
+            )
+            grown.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+            assert pack.holds
+            sizes.append(pack.path.stat().st_size)
+    # What grows is what a document is found by; the facts themselves are never held.
+    assert grown[1] - grown[0] < (sizes[1] - sizes[0]) / 3
 
 
 # --- what is refused ----------------------------------------------------------------------

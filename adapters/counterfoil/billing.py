@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from counterfoil.adapters.acting import actor
-from counterfoil.adapters.audit.evidence import Auditor
+from counterfoil.adapters.audit.evidence.auditor import Auditor
 from counterfoil.adapters.audit.evidence.papers import Printer
 from counterfoil.adapters.branding_file import read_branding
 from counterfoil.adapters.event_store.sqlite import SQLiteLog

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterfoil.adapters.audit.checkpoint import FOLDER, Checkpoint
-from counterfoil.adapters.audit.evidence import Exported
 from counterfoil.adapters.branding_file import read_branding
 from counterfoil.adapters.cli.opening import existing
 from counterfoil.adapters.cli.progress import shown
@@ -19,6 +18,8 @@ from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError
 
 if TYPE_CHECKING:
+    from counterfoil.adapters.audit.evidence.export import Exported
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
     Adds = Callable[[argparse.ArgumentParser], None]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from counterfoil.adapters.audit.checkpoint import Checkpoint
-from counterfoil.adapters.audit.evidence.export import Export, Exported, Wanted
 from counterfoil.adapters.audit.evidence.papers import Printer
 from counterfoil.adapters.audit.signing import SigningKey, read_signing_key
 from counterfoil.adapters.audit.verify import Audit
@@ -15,6 +15,9 @@ from counterfoil.domain.errors import Malformed
 from counterfoil.domain.ports import Clock, DocumentStore
 from counterfoil.projections.keeping import Projections
 from counterfoil.projections.rebuild import Watch
+
+if TYPE_CHECKING:
+    from counterfoil.adapters.audit.evidence.export import Exported
 
 
 class Auditor(Audit):
@@ -51,6 +54,8 @@ class Auditor(Audit):
         what was never stored is printed anew. The pack is written whatever is wrong with its
         content: `problems` and `missing` of the answer tell, and so does its verifier.
         """
+        from counterfoil.adapters.audit.evidence.export import Export, Wanted
+
         if (invoice is None) == (period is None):
             raise Malformed("invoice", "say either an invoice or a period")
         secret = read_signing_key(key) if isinstance(key, str | Path) else key

@@ -253,7 +253,7 @@ class Under:
     def _readable(self, pack: Zipped) -> None:
         names = sorted(self._choice.documents)
         invoices = [name for name in names if name.startswith(f"{INVOICE}_")]
-        notes = [name for name in names if name not in set(invoices)]
+        notes = [name for name in names if not name.startswith(f"{INVOICE}_")]
         if "invoice" in self._choice.of:
             content = json.dumps(self._shown(invoices[0]), ensure_ascii=False, indent=1)
             pack.add("invoice.json", [f"{content}\n".encode(errors="backslashreplace")])

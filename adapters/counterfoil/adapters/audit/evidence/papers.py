@@ -7,8 +7,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from counterfoil.adapters.audit.evidence.verifier import Document, Print
 from counterfoil.adapters.tenant.prints import kept_at
 from counterfoil.domain.errors import (
     EngineUnavailable,
@@ -24,6 +24,9 @@ from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.invoice import Invoice
 from counterfoil.projections.render.branding import Branding
 from counterfoil.projections.render.options import Print as Options
+
+if TYPE_CHECKING:
+    from counterfoil.adapters.audit.evidence.verifier import Document, Print
 
 FOLDER = "documents"
 

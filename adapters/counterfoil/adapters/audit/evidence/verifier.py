@@ -381,7 +381,7 @@ def ed25519_verifies(public_key: bytes, signature: bytes, content: bytes) -> boo
 def read_public_key(given: str) -> bytes:
     """A public key: a PEM file, a file of base64 or hexadecimal digits, or these digits."""
     text = given
-    if len(given) < 1000 and Path(given).is_file():
+    if len(given) < 200 and Path(given).is_file():
         text = Path(given).read_text(encoding="ascii", errors="replace")
     text = "".join(line for line in text.split("\n") if "-----" not in line)
     text = "".join(text.split())
