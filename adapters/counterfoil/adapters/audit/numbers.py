@@ -4,11 +4,10 @@ each number that was given is of a document that says so, and no document says o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from msgspec import Raw, ValidationError
-from msgspec.json import decode
+from msgspec import Struct
 
 from counterfoil.adapters.audit.report import Broken
 from counterfoil.domain.credit_note.events import CreditNoteIssued
@@ -16,10 +15,45 @@ from counterfoil.domain.invoice.events import InvoiceFinalized
 from counterfoil.domain.series.events import NumberAssigned, SeriesOpened
 from counterfoil.domain.value import Event
 
-SERIES: tuple[type[Event], ...] = (SeriesOpened, NumberAssigned)
-DOCUMENTS: tuple[type[Event], ...] = (InvoiceFinalized, CreditNoteIssued)
 
-Body = dict[str, Raw]
+class Opened(Struct):
+    """What a series says when it is opened."""
+
+    first: int
+
+    @property
+    def last(self) -> int:
+        """The place before the one that comes next."""
+        return self.first - 1
+
+
+class Given(Struct):
+    """What a series says of a number."""
+
+    place: int
+    number: str
+    document: str
+
+    @property
+    def last(self) -> int:
+        """The place before the one that comes next."""
+        return self.place
+
+
+class Said(Struct):
+    """What a document says of its number."""
+
+    number: str
+    series: str
+
+
+NUMBERED: Mapping[type[Event] | None, type[Struct]] = {
+    SeriesOpened: Opened,
+    NumberAssigned: Given,
+    InvoiceFinalized: Said,
+    CreditNoteIssued: Said,
+}
+
 # The last place of a series before those that are looked at, by its tenant and stream.
 Before = Callable[[str, str], int | None]
 
@@ -55,19 +89,17 @@ class Numbers:
         self.given: Half = {}
         self.said: Half = {}
 
-    def take(self, kind: type[Event], at: Place, body: Body) -> str | None:
+    def take(self, at: Place, told: object) -> str | None:
         """What is wrong with this fact of a series or with this document, if anything is."""
-        try:
-            if kind is SeriesOpened:
-                return self._open(at, decode(body["first"], type=int))
-            number = decode(body["number"], type=str)
-            if kind is NumberAssigned:
-                document = decode(body["document"], type=str)
-                return self._assign(at, decode(body["place"], type=int), document, number)
-            series = decode(body["series"], type=str)
-        except (ValidationError, KeyError):
-            return "the body says no number"
-        return self.match((at.tenant, at.stream), said=Told(at, number, series))
+        match told:
+            case Opened(first=first):
+                return self._open(at, first)
+            case Given():
+                return self._assign(at, told)
+            case Said(number=number, series=series):
+                return self.match((at.tenant, at.stream), said=Told(at, number, series))
+            case _:
+                raise TypeError(f"{type(told)} says no number")
 
     def match(
         self, document: tuple[str, str], *, given: Told | None = None, said: Told | None = None
@@ -99,13 +131,14 @@ class Numbers:
         self._last[at.tenant, at.stream] = first - 1
         return None
 
-    def _assign(self, at: Place, place: int, document: str, number: str) -> str | None:
-        last, self._last[at.tenant, at.stream] = self._last_of(at), place
-        problem = self.match((at.tenant, document), given=Told(at, number, at.stream))
+    def _assign(self, at: Place, given: Given) -> str | None:
+        last, self._last[at.tenant, at.stream] = self._last_of(at), given.place
+        told = Told(at, given.number, at.stream)
+        problem = self.match((at.tenant, given.document), given=told)
         if last is None:
             return "a number of a series that was never opened"
-        if place != last + 1:
-            return f"place {place} of the series follows place {last}"
+        if given.place != last + 1:
+            return f"place {given.place} of the series follows place {last}"
         return problem
 
     def _last_of(self, at: Place) -> int | None:
@@ -118,15 +151,3 @@ class Numbers:
 def _wait(waiting: Half, document: tuple[str, str], half: Told) -> str | None:
     other = waiting.setdefault(document, half)
     return None if other is half else f"{document[1]} has {other.number} already"
-
-
-def last_place(kind: type[Event] | None, body: Body) -> int | None:
-    """The last place of a series whose last fact this is."""
-    try:
-        if kind is NumberAssigned:
-            return decode(body["place"], type=int)
-        if kind is SeriesOpened:
-            return decode(body["first"], type=int) - 1
-    except (ValidationError, KeyError):
-        pass
-    return None
