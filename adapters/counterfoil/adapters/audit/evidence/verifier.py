@@ -983,7 +983,7 @@ class Verification:
         chains.says = (
             f"{count} in {len(walk.heads)} streams, each hash made again, no version missing"
         )
-        proofs.says = f"each fact is one of the {self.checkpoint.get('size')} of the checkpoint"
+        proofs.says = f"{walk.proved} are among the {self.checkpoint.get('size')} of the checkpoint"
         amounts.says = f"{self.books.recomputed} documents add up"
         self._credits(amounts)
 
@@ -1150,6 +1150,7 @@ class _Walk:
         self.position = 0
         self.path: list[bytes] = []
         self.place = ""
+        self.proved = 0
 
     def follow(self, line: bytes, where: str, amounts: Check) -> tuple[int, bytes]:
         """Hold a fact against its row and its stream; its leaf in the tree, and its position."""
@@ -1206,6 +1207,7 @@ class _Walk:
         root = root_from(leaf[1], index, self.size, self.path)
         if position != leaf[0] or root is None or root.hex() != self.root:
             raise Bad(f"{where}: it is not one of the facts of the checkpoint")
+        self.proved += 1
 
 
 _TEXTS = ("tenant", "stream", "type", "actor_type", "actor_id", "command_id", "previous", "hash")
