@@ -822,8 +822,8 @@ class Verification:
         zipped = self.report.check("folder" if self.pack.path.is_dir() else "zip")
         for problem in self.pack.problems:
             zipped.fail(problem)
+        self._manifest()  # first: what it says of the files is worth nothing if it was changed
         self._files()
-        self._manifest()
         if self.report.holds and not self.pack.sealed:
             zipped.fail(
                 f"{self.pack.path.name}: bytes of the zip itself, around its files, were changed"
@@ -842,8 +842,6 @@ class Verification:
 
     def _files(self) -> None:
         check = self.report.check("files")
-        with check.holding():
-            self.manifest = as_object(MANIFEST, self.pack.content(MANIFEST))
         listed = self.manifest.get("files")
         if not isinstance(listed, dict):
             listed = {}
@@ -876,6 +874,8 @@ class Verification:
             content = self.pack.content(MANIFEST)
             self.report.digest = hashlib.sha256(content).hexdigest()
             self._sums(content)
+        with check.holding():
+            self.manifest = as_object(MANIFEST, self.pack.content(MANIFEST))
             if self.manifest.get("format") != FORMAT:
                 raise Bad(f"{MANIFEST}: this verifier reads {FORMAT}, and it is another")
         check.says = f"sha256 {self.report.digest}"
