@@ -11,6 +11,7 @@ from typing import Any, cast
 from counterfoil.adapters.audit.report import Broken
 from counterfoil.adapters.audit.walk import Part
 from counterfoil.adapters.event_store.recorder import FactsRecorder
+from counterfoil.adapters.storage.keys import of_tenant
 from counterfoil.domain.credit_note.events import CreditNoteStored
 from counterfoil.domain.errors import (
     CorruptHistory,
@@ -83,7 +84,7 @@ class Papers:
         position, tenant, stream, version, type_name, body = row
         try:
             stored = self._log.codec.decode(type_name, body, stream=stream, position=position)
-            problem = _problem(self._documents, cast("Stored", stored))
+            problem = _problem(self._documents, tenant, cast("Stored", stored))
         except CorruptHistory:
             problem = f"the body is no {type_name}"
         except Unavailable as error:
@@ -93,9 +94,9 @@ class Papers:
         return Compared(Broken(position, tenant, stream, version, problem))
 
 
-def _problem(documents: DocumentStore, stored: Stored) -> str | None:
+def _problem(documents: DocumentStore, tenant: str, stored: Stored) -> str | None:
     try:
-        content = documents.get(stored.key)
+        content = documents.get(of_tenant(tenant, stored.key))
     except (ObjectNotFound, Malformed):
         return f"the document {stored.key} is missing from the store"
     except IntegrityFailed:

@@ -122,12 +122,15 @@ def _row(said: Mapping[str, Any]) -> Row:
     values = dict(said)
     values["body"] = said["body"].encode(errors="surrogateescape")
     values["hash"] = bytes.fromhex(said["hash"])
-    for name, kinds in Row.__annotations__.items():
-        optional = "None" in str(kinds)
-        wanted = {"int": int, "str": str, "bytes": bytes}[str(kinds).partition(" ")[0]]
-        if not (isinstance(values[name], wanted) or (optional and values[name] is None)):
+    for name, value in values.items():
+        wanted = int if name in _NUMBERS else bytes if name in {"body", "hash"} else str
+        if not isinstance(value, wanted) and not (value is None and name in _OPTIONAL):
             raise TypeError
     return Row(**values)
+
+
+_NUMBERS = {"position", "version", "recorded_at"}
+_OPTIONAL = {"causation_id", "correlation_id"}
 
 
 def _hold_signed(checkpoint: Checkpoint, public_key: PublicKey | None) -> None:

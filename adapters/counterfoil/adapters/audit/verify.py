@@ -34,7 +34,6 @@ from counterfoil.adapters.audit.walk import (
     leaves_of,
     pages,
 )
-from counterfoil.adapters.audit.workers import walk_apart
 from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.domain.errors import CorruptHistory, Malformed, StorageNotConfigured
 from counterfoil.domain.ports import Clock, DocumentStore
@@ -173,6 +172,9 @@ class Audit:
             return [(part, Walk(self._log, part, deep=deep).run(seen))]
         if self._log.url == ":memory:":
             raise Malformed("workers", "must be 1: no other process sees a database in memory")
+        # It runs as a program too, which must not be imported before.
+        from counterfoil.adapters.audit.workers import walk_apart
+
         return [*zip(parts, walk_apart(self._log.url, parts, seen, deep=deep), strict=True)]
 
     def _cut(self, part: Part, count: int) -> list[Part]:

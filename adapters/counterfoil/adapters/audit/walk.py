@@ -7,6 +7,7 @@ What it hashes is what `chain.link` does; each attack in the tests is made on bo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from struct import Struct
@@ -37,9 +38,12 @@ LEAF = "position, hash"
 # Nothing may hide before the first place.
 BEGINNING = -LARGEST - 1
 
+_UNLINKED = "the hash is not that of this row after the one before it"
+
 _PLAIN = tuple[Any, ...]
 _Head = tuple[int, bytes]
-_position = Struct(">q").pack
+# With the byte 0 before it that makes a leaf of it (RFC 6962, 2.1).
+_position = Struct(">xq").pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ def pages(log: FactsRecorder, part: Part, columns: str) -> Iterator[Sequence[_PL
 
 def leaves_of(rows: Sequence[_PLAIN]) -> list[bytes]:
     """The leaves of rows, whose position is first and whose hash is last."""
-    return [sha256(b"\0" + _position(row[0]) + row[-1]).digest() for row in rows]
+    return [sha256(_position(row[0]) + row[-1]).digest() for row in rows]
 
 
 class Walk:
@@ -160,7 +164,7 @@ class Walk:
             last, previous = streams.get(stream) or (min(version, 1) - 1, GENESIS)
             streams[stream] = (version, hash_)
             if version != last + 1:
-                self._broken(row, f"version {version} follows version {last}")
+                self._unlinked(kind, row, f"version {version} follows version {last}")
             elif (
                 hash_
                 != sha256(
@@ -174,9 +178,9 @@ class Walk:
                     + body
                 ).digest()
             ):
-                self._broken(row, "the hash is not that of this row after the one before it")
+                self._unlinked(kind, row, _UNLINKED)
             elif position != expected:
-                self._broken(row, _misplaced(position, expected))
+                self._unlinked(kind, row, _misplaced(position, expected))
             else:
                 try:
                     told = kind.read(body)
@@ -188,6 +192,13 @@ class Walk:
                         self._broken(row, problem)
             expected = position + 1
         self._next = expected
+
+    def _unlinked(self, kind: _Kind, row: _PLAIN, problem: str) -> None:
+        """A row that stands wrong. Its number counts all the same: those after it go on from it."""
+        self._broken(row, problem)
+        if kind.kind in NUMBERED:
+            with suppress(DecodeError, UnicodeDecodeError):
+                self._look(kind, row, kind.read(row[5]))
 
     def _look(self, kind: _Kind, row: _PLAIN, told: object) -> str | None:
         """A closer look at a body, for which most have no reason."""
@@ -236,20 +247,24 @@ class Walk:
     def _last_place(self, tenant: str, stream: str) -> int | None:
         if not self._part.after:
             return None
-        found = self._log.plain(
-            "SELECT type, body FROM facts WHERE tenant = :tenant AND stream = :stream"
-            " AND position <= :upto ORDER BY version DESC LIMIT 1",
-            {"tenant": tenant, "stream": stream, "upto": self._part.after},
-        )
-        if not found:
-            return None
-        ((type_name, body),) = found
-        try:
-            plain = self._codec.plain(type_name, 0, self._part.after, 0, body, stream=stream)
-            told = reader(self._codec.kind(type_name))(bytes(plain.body))
-        except (CorruptHistory, DecodeError):
-            return None
-        return told.last if isinstance(told, Opened | Given) else None
+        version = LARGEST
+        while rows := self._log.plain(
+            "SELECT version, type, body FROM facts WHERE tenant = :tenant AND stream = :stream"
+            " AND version < :version AND position <= :upto ORDER BY version DESC LIMIT 1",
+            {
+                "tenant": tenant,
+                "stream": stream,
+                "version": version,
+                "upto": self._part.after,
+            },
+        ):
+            ((version, type_name, body),) = rows
+            with suppress(CorruptHistory, DecodeError, UnicodeDecodeError):
+                plain = self._codec.plain(type_name, 0, self._part.after, 0, body, stream=stream)
+                told = reader(self._codec.kind(type_name))(bytes(plain.body))
+                if isinstance(told, Opened | Given):
+                    return told.last
+        return None
 
 
 def _misplaced(position: int, expected: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from counterfoil.adapters.tenant.prints import kept_at
+from counterfoil.adapters.storage.keys import of_tenant
 from counterfoil.domain.errors import (
     EngineUnavailable,
     IntegrityFailed,
@@ -60,7 +60,7 @@ def fetched(documents: DocumentStore, tenant: str, one: Print, document: Documen
     said: dict[str, object] = one._asdict()
     content, state = None, "stored"
     try:
-        content = documents.get(kept_at(tenant, one.key))
+        content = documents.get(of_tenant(tenant, one.key))
     except (ObjectNotFound, StorageNotConfigured, Malformed):
         state = "missing"
     except IntegrityFailed:
