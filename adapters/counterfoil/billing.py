@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
 from counterfoil.adapters.acting import actor
-from counterfoil.adapters.audit import Audit
+from counterfoil.adapters.audit.evidence.auditor import Auditor
+from counterfoil.adapters.audit.evidence.papers import Printer
 from counterfoil.adapters.branding_file import read_branding
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.adapters.ids import IdFactory, new_id
@@ -85,7 +86,8 @@ class Billing:
     ) -> None:
         self._log = log
         self._house = house
-        self.audit = Audit(log)
+        printer = Printer(house.engine, house.branding)
+        self.audit = Auditor(log, house.clock, projections, house.documents, printer)
         self.projections = projections
 
     @classmethod
@@ -173,10 +175,19 @@ class Billing:
 
     @classmethod
     @contextmanager
-    def auditing(cls, database: str | Path) -> Iterator[Audit]:
+    def auditing(
+        cls,
+        database: str | Path,
+        documents: str | Path | DocumentStore | None = None,
+        clock: Clock = utc_now,
+        pdf: str | PdfEngine | None = None,
+        branding: Branding | None = None,
+    ) -> Iterator[Auditor]:
         """The proofs of a log, whatever state its read models are in."""
-        with closing(_log(_address(database))) as log:
-            yield Audit(log)
+        kept_in, engine = _documents(documents), _engine(pdf)
+        with closing(_log(_address(database))) as log, closing(engine):
+            printer = Printer(engine, branding or Branding())
+            yield Auditor(log, clock, Projections(_store(log)), kept_in, printer)
 
     @staticmethod
     def init(database: str | Path) -> None:

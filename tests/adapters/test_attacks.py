@@ -655,7 +655,8 @@ def test_the_command_line_keeps_a_checkpoint_and_compares_with_it(
     on = ("--database", victim.url)
     done = counterfoil("audit", "checkpoint", *on, "--out", str(file))
     assert done.returncode == 0, done.stderr
-    assert Checkpoint.load(file) == kept(victim)
+    made, known = Checkpoint.load(file), kept(victim)
+    assert (made.size, made.root, made.log) == (known.size, known.root, known.log)
     assert counterfoil("audit", "verify", *on, "--checkpoint", str(file)).returncode == 0
     victim.attack("DELETE FROM facts WHERE position = 9")
     assert counterfoil("audit", "verify", *on).returncode == 0

@@ -28,6 +28,7 @@ from bench import (
     rebuilding,
     report,
     saving,
+    verifying,
 )
 from bench.chromium import NotInstalledError
 from bench.harness import Pair, Result, measure
@@ -41,13 +42,17 @@ PAIRS: tuple[Pair, ...] = (
     *rebuilding.PAIRS,
     *following.PAIRS,
     *asking.PAIRS,
+    *verifying.PAIRS,
     *printing.PAIRS,
 )
 
 ROUNDS = 15
 # Pairs of which one round takes seconds.
 ROUNDS_LONG = 5
-LONG = tuple(pair.name for pair in (*rebuilding.PAIRS, *following.PAIRS, *printing.PAIRS_LONG))
+LONG = tuple(
+    pair.name
+    for pair in (*rebuilding.PAIRS, *following.PAIRS, *verifying.PAIRS_LONG, *printing.PAIRS_LONG)
+)
 
 EPILOG = """\
 from make:  make bench ARGS="--only fold --rounds 30"

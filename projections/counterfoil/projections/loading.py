@@ -153,7 +153,7 @@ class Piece(NamedTuple):
 
 def load(store: Store, target: Target, part: Part, watch: Callable[[int], None]) -> None:
     """Load what is left of a part. While one piece is stored, the next is read."""
-    with ThreadPoolExecutor(max_workers=1) as reader, _without_collections():
+    with ThreadPoolExecutor(max_workers=1) as reader, without_collections():
 
         def read(after: Place) -> Callable[[], Piece]:
             if store.reads_ahead:
@@ -235,7 +235,7 @@ def _reached(part: Part, piece: Piece, rows: Mapping[Table, Sequence[Row]]) -> P
 
 
 @contextmanager
-def _without_collections() -> Iterator[None]:
+def without_collections() -> Iterator[None]:
     """Nothing that is made here refers to itself; looking for what does costs a third more."""
     was = gc.isenabled()
     gc.disable()

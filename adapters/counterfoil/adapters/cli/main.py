@@ -11,7 +11,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterfoil.adapters.cli import audit, demo, invoice, past, payments, pdf, projections
+from counterfoil.adapters.cli import (
+    audit,
+    demo,
+    evidence,
+    invoice,
+    past,
+    payments,
+    pdf,
+    projections,
+)
 from counterfoil.adapters.cli.filters import add_filters
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError, Malformed, Unavailable
@@ -325,30 +334,9 @@ def _add_tenant(parser: argparse.ArgumentParser) -> None:
 def _add_audit(commands: Commands) -> None:
     about = commands.add_parser("audit", help="what happened, and proof that it did")
     verbs = about.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    verified = verbs.add_parser(
-        "verify",
-        help="make every hash again and compare",
-        description="Read every fact once and make every hash again. Names the first bad position. "
-        "A cut-off end, or a history that was written anew as a whole, shows only against a "
-        "checkpoint that was kept elsewhere.",
-    )
-    _add_database(verified)
-    verified.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="compare with this checkpoint as well"
-    )
-    verified.add_argument("--json", action="store_true", help="print JSON")
-    verified.set_defaults(run=audit.verify)
-    kept = verbs.add_parser(
-        "checkpoint",
-        help="write the root over all facts to a file",
-        description="Write the Merkle root over all facts to a file. Keep it where nobody who can "
-        "change the database can change it.",
-    )
-    _add_database(kept)
-    kept.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
-    kept.add_argument("--json", action="store_true", help="print JSON")
-    kept.set_defaults(run=audit.checkpoint)
+    audit.add(verbs, _add_database)
     past.add(verbs, _add_place)
+    evidence.add(verbs, _add_database, _add_tenant)
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from counterfoil.adapters.event_store.rows import NewRow, Row
 
 GENESIS = bytes(32)
-_NUMBERS = struct.Struct(">qq")
-_LENGTH = struct.Struct(">i")
-_ABSENT = _LENGTH.pack(-1)
+# The parts of what is hashed, for those who make the hashes of many rows.
+numbers = struct.Struct(">qq").pack
+length = struct.Struct(">i").pack
+_ABSENT = length(-1)
 
 
 class Links:
@@ -27,23 +28,19 @@ class Links:
         """Take what is shared from any of the rows."""
         self._recorded_at = row.recorded_at
         self._stream = text(row.tenant) + text(row.stream)
-        self._origin = (
-            text(row.actor_type)
-            + text(row.actor_id)
-            + _written(row.command_id)
-            + _written(row.causation_id)
-            + _written(row.correlation_id)
+        self._origin = origin(
+            row.actor_type, row.actor_id, row.command_id, row.causation_id, row.correlation_id
         )
 
     def link(self, previous: bytes, version: int, type_name: str, body: bytes) -> bytes:
         """The hash of the row that follows the one with hash `previous`."""
         return sha256(
             previous
-            + _NUMBERS.pack(version, self._recorded_at)
+            + numbers(version, self._recorded_at)
             + self._stream
             + text(type_name)
             + self._origin
-            + _LENGTH.pack(len(body))
+            + length(len(body))
             + body
         ).digest()
 
@@ -56,11 +53,28 @@ def link(previous: bytes, row: NewRow | Row) -> bytes:
     return Links(row).link(previous, row.version, row.type, row.body)
 
 
+def origin(
+    actor_type: str,
+    actor_id: str,
+    command_id: str,
+    causation_id: str | None,
+    correlation_id: str | None,
+) -> bytes:
+    """Who asked for an append and why, as it is hashed."""
+    return (
+        text(actor_type)
+        + text(actor_id)
+        + _written(command_id)
+        + _written(causation_id)
+        + _written(correlation_id)
+    )
+
+
 def _written(value: str | None) -> bytes:
     if value is None:
         return _ABSENT
     written = value.encode(errors="surrogateescape")  # damaged text is hashed as it stands
-    return _LENGTH.pack(len(written)) + written
+    return length(len(written)) + written
 
 
 # Not for the ids of commands: they are new each time, and would drive out what comes again.

@@ -58,6 +58,16 @@ class Codec:
             problem = f"the body is no {type_name}: {_where(error)}"
             raise CorruptHistory(problem, stream=stream, position=position) from error
 
+    def kind(self, type_name: str) -> type[Event] | None:
+        """What a stored type is read as, of whatever version it is; None if nobody knows it."""
+        while type_name not in self._kinds and type_name in self._steps:
+            type_name = self._steps[type_name].to
+        return self._kinds.get(type_name)
+
+    def names(self, kind: type[Event]) -> list[str]:
+        """Every stored type that is read as this kind, the newest first."""
+        return [name for name in (*self._kinds, *self._steps) if self.kind(name) is kind]
+
     def plain(
         self, type_name: str, version: int, position: int, at: int, body: bytes, *, stream: str
     ) -> Fact:

@@ -32,7 +32,7 @@ from counterfoil.adapters.event_store.arrays import ADAPTERS, columns
 from counterfoil.adapters.event_store.chain import GENESIS
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.event_store.recorder import FactsRecorder
-from counterfoil.adapters.event_store.rows import NewRow, Row, microseconds, new_rows
+from counterfoil.adapters.event_store.rows import NewRow, microseconds, new_rows
 from counterfoil.adapters.event_store.schema import pending
 from counterfoil.adapters.event_store.subscription import PollingSubscription
 from counterfoil.adapters.read_models.inline import Inline, Seen
@@ -101,6 +101,16 @@ WHERE tenant = %(tenant)s AND stream = %(stream)s AND (
 )
 ORDER BY version
 """
+# The sum keeps the planner from walking through the log by position.
+_HEADS = """
+SELECT named.tenant, named.stream, last.version, last.hash
+FROM unnest(:tenants::text[], :streams::text[]) AS named (tenant, stream)
+CROSS JOIN LATERAL (
+    SELECT version, hash FROM facts
+    WHERE facts.tenant = named.tenant AND facts.stream = named.stream AND position <= :upto
+    ORDER BY position + 0 DESC LIMIT 1
+) AS last
+"""
 
 Connection = psycopg.Connection[Any]
 
@@ -141,12 +151,18 @@ class PostgresLog(FactsRecorder, PostgresApplicationRecorder):
                 if connection.info.transaction_status != TransactionStatus.IDLE:
                     connection.rollback()
 
-    def select(self, query: str, values: Mapping[str, object]) -> Sequence[Row]:
-        """The rows that a query finds; its values are written as `:name`."""
+    def plain(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """What a query finds; its values are written as `:name`."""
         with self.connection() as connection:
             cursor = connection.cursor(binary=True, row_factory=tuple_row)
-            cursor.execute(named(query), values, prepare=True)
-            return [Row(*row) for row in cursor]
+            return cursor.execute(named(query), values, prepare=True).fetchall()
+
+    def heads(
+        self, streams: Sequence[tuple[str, str]], upto: int
+    ) -> Sequence[tuple[str, str, int, bytes]]:
+        """The last version and hash of streams as far as a position."""
+        tenants, names = [[stream[part] for stream in streams] for part in (0, 1)]
+        return self.plain(_HEADS, {"tenants": tenants, "streams": names, "upto": upto})
 
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()

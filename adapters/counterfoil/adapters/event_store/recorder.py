@@ -38,6 +38,8 @@ class FactsRecorder(ApplicationRecorder):
     """Both doors, on whatever a database does to select rows and to store them."""
 
     codec: Codec
+    # Where another process finds the same log.
+    url: str
     # What writers keep up to date beside the facts; a bare log keeps nothing.
     inline: Inline | None = None
 
@@ -46,14 +48,26 @@ class FactsRecorder(ApplicationRecorder):
         """Begin a unit of work; an exception undoes it."""
 
     @abstractmethod
-    def select(self, query: str, values: Mapping[str, object]) -> Sequence[Row]:
-        """The rows that a query finds; its values are written as `:name`."""
+    def plain(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """What a query finds; its values are written as `:name`."""
+
+    @abstractmethod
+    def heads(
+        self, streams: Sequence[tuple[str, str]], upto: int
+    ) -> Sequence[tuple[str, str, int, bytes]]:
+        """The last version and hash of streams (tenant and name) as far as a position, by the order
+        of the log. Those that have nothing there are left out.
+        """
 
     @abstractmethod
     def close(self) -> None:
         """Give back every connection."""
 
     # --- our door ---------------------------------------------------------------------------
+
+    def select(self, query: str, values: Mapping[str, object]) -> Sequence[Row]:
+        """The rows that a query finds."""
+        return [Row._make(row) for row in self.plain(query, values)]
 
     def read(
         self, tenant: str, stream: str, *, upto: int | None = None

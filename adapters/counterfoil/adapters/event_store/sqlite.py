@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from eventsourcing.domain import EventSourcingError
 from eventsourcing.persistence import ApplicationRecorder, Subscription
@@ -19,7 +21,7 @@ from eventsourcing.sqlite import (
 from counterfoil.adapters.event_store.chain import GENESIS
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.event_store.recorder import FactsRecorder
-from counterfoil.adapters.event_store.rows import NewRow, Row, new_rows
+from counterfoil.adapters.event_store.rows import NewRow, new_rows
 from counterfoil.adapters.event_store.schema import pending
 from counterfoil.adapters.event_store.subscription import PollingSubscription
 from counterfoil.adapters.read_models.inline import Inline, Seen
@@ -38,12 +40,25 @@ _INSERT = (
     " command_id, causation_id, correlation_id, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+# Of the row with the last position, which is what SQLite gives beside max(). The sign keeps it from
+# walking through the log by position.
+_HEADS = """
+SELECT facts.tenant, facts.stream, facts.version, facts.hash, max(facts.position)
+FROM json_each(:streams) AS named
+CROSS JOIN facts
+    ON facts.tenant = json_extract(named.value, '$[0]')
+    AND facts.stream = json_extract(named.value, '$[1]')
+WHERE +facts.position <= :upto
+GROUP BY facts.tenant, facts.stream
+"""
+
 
 class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
     """The event log on the library's SQLite recorder: its connections and journal, our rows."""
 
     def __init__(self, path: str, codec: Codec | None = None) -> None:
         self.codec = codec or Codec()
+        self.url = path
         super().__init__(_Datastore(path), "facts")
         self.migrate()
 
@@ -57,17 +72,25 @@ class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
         with self.begun() as cursor:
             yield SQLiteTransaction(cursor, tenant, self.codec, self.inline)
 
-    def select(self, query: str, values: Mapping[str, object]) -> Sequence[Row]:
-        """The rows that a query finds; its values are written as `:name`."""
+    def plain(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """What a query finds; its values are written as `:name`."""
         with translated(), self.datastore.get_connection(commit=False) as connection:
-            cursor = connection.cursor()
+            sqlite = connection.cursor().sqlite_cursor.connection
+            cursor = sqlite.cursor()
+            cursor.row_factory = None  # plain tuples: the library's rows are dearer to take apart
             try:
-                cursor.execute(query, values)
-                return [Row(*row) for row in cursor.fetchall()]
+                return cursor.execute(query, values).fetchall()
             except sqlite3.OperationalError as error:
                 if "UTF-8" not in str(error):
                     raise
-                return _damaged(cursor.sqlite_cursor.connection, query, values)
+                return _damaged(sqlite, query, values)
+
+    def heads(
+        self, streams: Sequence[tuple[str, str]], upto: int
+    ) -> Sequence[tuple[str, str, int, bytes]]:
+        """The last version and hash of streams as far as a position."""
+        found = self.plain(_HEADS, {"streams": json.dumps(streams), "upto": upto})
+        return [(tenant, stream, version, hash_) for tenant, stream, version, hash_, _ in found]
 
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()
@@ -275,12 +298,12 @@ def translated() -> Iterator[None]:
 
 def _damaged(
     connection: sqlite3.Connection, query: str, values: Mapping[str, object]
-) -> Sequence[Row]:
-    """The rows of a query that finds text which is none, so that an audit can say where it is."""
+) -> Sequence[tuple[Any, ...]]:
+    """What a query finds where text is none, so that an audit can say where it is."""
     before = connection.text_factory
     connection.text_factory = lambda text: text.decode(errors="surrogateescape")
     try:
-        return [Row(*row) for row in connection.execute(query, values)]
+        return [tuple(row) for row in connection.execute(query, values)]
     finally:
         connection.text_factory = before
 

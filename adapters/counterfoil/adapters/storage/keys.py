@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from counterfoil.domain.errors import Malformed
@@ -10,6 +11,8 @@ from counterfoil.domain.errors import Malformed
 # 255 bytes that a file may be called by.
 _KEY_MAX = 700
 _PREFIX_MAX = 300
+# A store takes words of 200 signs; of a document's, options and digest come behind this.
+_NAME_MAX = 100
 _WORDS = re.compile(r"[A-Za-z0-9._%-]{1,200}(?:/[A-Za-z0-9._%-]{1,200})*")
 
 # A signature of S3 (SigV4) may live for seven days; a link of any store is asked for alike.
@@ -37,6 +40,19 @@ def prefix(text: str) -> str:
             f" of at most {_PREFIX_MAX} characters",
         )
     return f"{bare}/" if bare else ""
+
+
+def of_tenant(tenant: str, key: str) -> str:
+    """Where a document of a tenant lies."""
+    return f"{word(tenant)}/{key}"
+
+
+def word(name: str) -> str:
+    """The name as a word of a key: letters and digits, and what else it has as %XX."""
+    quoted = "".join(
+        sign if sign.isalnum() or sign in "_-" else f"%{ord(sign):02X}" for sign in name
+    )
+    return quoted if len(quoted) <= _NAME_MAX else hashlib.sha256(name.encode()).hexdigest()
 
 
 def lifetime(valid_s: int) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 from counterfoil.adapters import telemetry
 from counterfoil.adapters.desk import Call, Decided, Request, VersionDiffers, expect
 from counterfoil.adapters.names import CREDIT_NOTE, INVOICE, of_kind
+from counterfoil.adapters.storage.keys import of_tenant, word
 from counterfoil.adapters.tenant.office import (
     Office,
     credit_note_of,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from counterfoil.projections.render.sheet import Fallback
 
 LINK_S = 3600
-# A store takes words of 200 signs; options and digest come behind this.
-NAME_MAX = 100
 PDF = "application/pdf"
 
 Fact = TypeVar("Fact", DocumentStored, CreditNoteStored)
@@ -79,7 +78,7 @@ class _Job:
 
     def key(self, folder: str, digest: str = "") -> str:
         draft = "draft" if self.draft else ""
-        parts = [_word(self.document), draft, *self.options.key, digest[:16]]
+        parts = [word(self.document), draft, *self.options.key, digest[:16]]
         return f"{folder}/{'.'.join(part for part in parts if part)}.pdf"
 
 
@@ -337,15 +336,7 @@ class Prints(Office):
 
     def _at(self, key: str) -> str:
         """Where a document of this tenant lies."""
-        return f"{_word(self._name)}/{key}"
-
-
-def _word(name: str) -> str:
-    """The name as a word of a key: letters and digits, and what else it has as %XX."""
-    quoted = "".join(
-        sign if sign.isalnum() or sign in "_-" else f"%{ord(sign):02X}" for sign in name
-    )
-    return quoted if len(quoted) <= NAME_MAX else hashlib.sha256(name.encode()).hexdigest()
+        return of_tenant(self._name, key)
 
 
 def _answered(prints: Sequence[DocumentStored | CreditNoteStored]) -> StoredDocument:
