@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from counterfoil.adapters.acting import actor
-from counterfoil.adapters.audit import Audit
 from counterfoil.adapters.branding_file import read_branding
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.adapters.ids import IdFactory, new_id
@@ -26,6 +25,7 @@ from counterfoil.adapters.processors.fake import FakeProcessor
 from counterfoil.adapters.processors.webhook import read_webhook
 from counterfoil.adapters.read_models.inline import Inline
 from counterfoil.adapters.read_models.sqlite import SQLiteStore
+from counterfoil.adapters.replay import Auditor, Opened, Replay
 from counterfoil.adapters.storage.null import NullStore
 from counterfoil.adapters.telemetry import ObservedProcessor, ObservedStore
 from counterfoil.adapters.tenant import House, Tenant
@@ -85,7 +85,7 @@ class Billing:
     ) -> None:
         self._log = log
         self._house = house
-        self.audit = Audit(log)
+        self.audit = _auditor(log)
         self.projections = projections
 
     @classmethod
@@ -173,10 +173,10 @@ class Billing:
 
     @classmethod
     @contextmanager
-    def auditing(cls, database: str | Path) -> Iterator[Audit]:
+    def auditing(cls, database: str | Path) -> Iterator[Auditor]:
         """The proofs of a log, whatever state its read models are in."""
         with closing(_log(_address(database))) as log:
-            yield Audit(log)
+            yield _auditor(log)
 
     @staticmethod
     def init(database: str | Path) -> None:
@@ -270,6 +270,16 @@ def _store(log: SQLiteLog | PostgresLog) -> Store:
     from counterfoil.adapters.read_models.postgres import PostgresStore
 
     return PostgresStore(log)
+
+
+def _auditor(log: SQLiteLog | PostgresLog) -> Auditor:
+    def opened(database: str) -> Opened:
+        fresh = _log(_address(database))
+        return Opened(fresh, _store(fresh))
+
+    made = Auditor(log)
+    made.replay = Replay(Opened(log, _store(log)), opened)
+    return made
 
 
 def _unchecked(database: str) -> SQLiteLog | PostgresLog:
