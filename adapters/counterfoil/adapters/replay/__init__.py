@@ -9,7 +9,7 @@ from typing import overload
 from counterfoil.adapters.audit import Audit
 from counterfoil.adapters.replay.redeciding import Differing, Field, Sums
 from counterfoil.adapters.replay.replaying import Open, Opened, Replayed, Total, position_of, replay
-from counterfoil.adapters.replay.what_if import Tell, WhatIf, what_if
+from counterfoil.adapters.replay.supposing import Tell, WhatIf, what_if
 from counterfoil.domain.errors import Malformed
 from counterfoil.projections.rebuild import Watch
 

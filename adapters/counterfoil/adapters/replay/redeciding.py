@@ -15,7 +15,7 @@ from typing import cast
 from counterfoil.adapters.replay.rules import Changed, RuleFailed, unchanged
 from counterfoil.domain import crediting, line
 from counterfoil.domain.crediting import Credit, Creditable, CreditLine
-from counterfoil.domain.errors import CounterfoilError, Malformed, Rejected
+from counterfoil.domain.errors import CorruptHistory, CounterfoilError, Malformed, Rejected
 from counterfoil.domain.invoice.commands import FinalizeInvoice
 from counterfoil.domain.invoice.decisions import decide
 from counterfoil.domain.invoice.events import (
@@ -97,35 +97,49 @@ class Redeciding:
 
     def invoice(
         self, tenant: str, stream: str, facts: Sequence[InvoiceEvent]
-    ) -> Iterator[Differing]:
+    ) -> Sequence[Differing]:
         """The documents of an invoice's stream that would be others: itself, its credit notes."""
-        before = [*_before_finalized(facts)]
-        if len(before) == len(facts):
-            return
-        stored, after = cast("InvoiceFinalized", facts[len(before)]), facts[len(before) + 1 :]
-        draft = cast("Draft", fold(before))
-        what = f"invoice {stored.number} ({stream}, tenant {tenant})"
+        drafted = [*_before_finalized(facts)]
+        if len(drafted) == len(facts):
+            return ()
+        stored = cast("InvoiceFinalized", facts[len(drafted)])
+        draft = cast("Draft", fold(drafted))
         document = Differing("invoice", tenant, stream, stored.number, draft.currency)
+        try:
+            return [*self._decided(document, draft, stored, facts[len(drafted) + 1 :])]
+        except CorruptHistory:
+            raise
+        except Exception as error:
+            raise _at(f"invoice {stored.number} ({stream}, tenant {tenant})", error) from error
+
+    def _decided(
+        self,
+        document: Differing,
+        draft: Draft,
+        stored: InvoiceFinalized,
+        after: Sequence[InvoiceEvent],
+    ) -> Iterator[Differing]:
         sums = self._sums(document)
         try:
             repriced = replace(draft, lines=self._lines(draft, stored.issued_on))
-            made = self._finalized(stored, repriced)
+            made = _finalized(stored, repriced)
         except Rejected as error:
             sums.add(_figures(stored), (0, 0, 0))
             sums.differing += 1
             yield replace(document, refused=str(error))
             return
-        except CounterfoilError as error:
-            raise _at(what, error) from error
         state, would_be = Issued(draft, stored), Issued(repriced, made)
         notes: list[Differing] = []
         for fact in after:
             if isinstance(fact, CreditApplied):
-                state, would_be, note = self._credited(tenant, state, would_be, fact)
+                applied, note = self._credited(document.tenant, state, would_be, fact)
+                if applied is not None:
+                    would_be = _told(would_be, applied)
                 notes.append(note)
             else:
-                state, would_be = cast("Issued", evolve(state, fact)), _told(would_be, fact)
-        fields = tuple(_invoice_fields(state, would_be))
+                would_be = _told(would_be, fact)
+            state = _told(state, fact)
+        fields = tuple(_fields(_invoice_said(state), _invoice_said(would_be)))
         sums.add(_figures(stored), _figures(made))
         if fields:
             sums.differing += 1
@@ -147,45 +161,30 @@ class Redeciding:
             lines.append(line.price(LineItem(**{**said, "tax": tax}), draft.currency))
         return tuple(lines)
 
-    def _finalized(self, stored: InvoiceFinalized, draft: Draft) -> InvoiceFinalized:
-        command = FinalizeInvoice(
-            number=stored.number,
-            series=stored.series,
-            issued_on=stored.issued_on,
-            seller=stored.seller,
-        )
-        (made, *_) = decide(command, draft)
-        return cast("InvoiceFinalized", made)
-
     def _credited(
-        self, tenant: str, state: Issued, would_be: Issued, applied: CreditApplied
-    ) -> tuple[Issued, Issued, Differing]:
-        """Both invoices with a credit note that stands against them, and what is other in it."""
-        document = Differing("credit_note", tenant, applied.credit_note, None, state.draft.currency)
-        after = cast("Issued", evolve(state, applied))
-        sums = self._sums(document)
+        self, tenant: str, state: Issued, would_be: Issued, stored: CreditApplied
+    ) -> tuple[CreditApplied | None, Differing]:
+        """A credit note as it would stand against the invoice, and what is other in it."""
+        document = Differing("credit_note", tenant, stored.credit_note, None, state.draft.currency)
+        sums, was = self._sums(document), _credit_figures(stored)
         with unchanged():
-            asked = _asked(_creditable(state), applied.credit)
+            asked = _asked(_creditable(state), stored.credit)
         if asked is None:
+            sums.add(was, was)
             why = "what was asked for when it was issued cannot be told from it"
-            sums.add(_credit_figures(applied), _credit_figures(applied))
-            kept = self._named(replace(document, kept=why))
-            return after, cast("Issued", evolve(would_be, applied)), kept
+            return stored, self._named(replace(document, kept=why))
         try:
-            made = _applied(applied, asked(_creditable(would_be)), state, would_be)
+            made = _applied(stored, asked(_creditable(would_be)), state, would_be)
         except Rejected as error:
-            sums.add(_credit_figures(applied), (0, 0, 0))
+            sums.add(was, (0, 0, 0))
             sums.differing += 1
-            return after, would_be, self._named(replace(document, refused=str(error)))
-        except CounterfoilError as error:
-            what = f"credit note {applied.credit_note} (tenant {tenant})"
-            raise _at(what, error) from error
-        sums.add(_credit_figures(applied), _credit_figures(made))
-        fields = tuple(_credit_fields(applied, made))
+            return None, self._named(replace(document, refused=str(error)))
+        sums.add(was, _credit_figures(made))
+        fields = tuple(_fields(_credit_said(stored), _credit_said(made)))
         if fields:
             sums.differing += 1
             document = self._named(replace(document, fields=fields))
-        return after, cast("Issued", evolve(would_be, made)), document
+        return made, document
 
     def _named(self, document: Differing) -> Differing:
         return replace(document, number=self._number(document.tenant, document.id))
@@ -198,15 +197,27 @@ def _before_finalized(facts: Sequence[InvoiceEvent]) -> Iterator[InvoiceEvent]:
         yield fact
 
 
+def _finalized(stored: InvoiceFinalized, draft: Draft) -> InvoiceFinalized:
+    command = FinalizeInvoice(
+        number=stored.number,
+        series=stored.series,
+        issued_on=stored.issued_on,
+        seller=stored.seller,
+    )
+    (made, *_) = decide(command, draft)
+    return cast("InvoiceFinalized", made)
+
+
 def _told(invoice: Issued, fact: InvoiceEvent) -> Issued:
     return cast("Issued", evolve(invoice, fact))
 
 
-def _at(what: str, error: CounterfoilError) -> Malformed:
+def _at(what: str, error: Exception) -> Malformed:
     """Say at which document a rule failed, or gave what no document can hold."""
     if isinstance(error, RuleFailed):
         return Malformed("with", f"{what}: {error}")
-    return Malformed("with", f"{what}: what the rules give makes no document: {error}")
+    said = str(error) if isinstance(error, CounterfoilError) else type(error).__name__
+    return Malformed("with", f"{what}: what the rules give makes no document: {said}")
 
 
 # --- credit notes -----------------------------------------------------------------------------
@@ -272,10 +283,6 @@ def _credit_figures(applied: CreditApplied) -> tuple[int, int, int]:
     return applied.credit.subtotal, applied.credit.tax, applied.credit.total
 
 
-def _invoice_fields(was: Issued, would_be: Issued) -> Iterator[Field]:
-    return _fields(_invoice_said(was), _invoice_said(would_be))
-
-
 def _invoice_said(invoice: Issued) -> Mapping[str, Said]:
     document, totals = invoice.document, invoice.document.totals
     said: dict[str, Said] = {
@@ -298,10 +305,6 @@ def _invoice_said(invoice: Issued) -> Mapping[str, Said]:
     return said
 
 
-def _credit_fields(was: CreditApplied, would_be: CreditApplied) -> Iterator[Field]:
-    return _fields(_credit_said(was), _credit_said(would_be))
-
-
 def _credit_said(applied: CreditApplied) -> Mapping[str, Said]:
     credit = applied.credit
     said: dict[str, Said] = {
@@ -322,8 +325,9 @@ def _credit_said(applied: CreditApplied) -> Mapping[str, Said]:
 def _groups_said(groups: Sequence[TaxGroup]) -> Mapping[str, Said]:
     said: dict[str, Said] = {}
     for group in groups:
-        name = _tax_said(group.tax)
-        said |= {f"{name}: taxable": group.taxable, f"{name}: tax": group.amount}
+        if group.taxable or group.amount:  # a credit note names groups that it gives nothing of
+            name = _tax_said(group.tax)
+            said |= {f"{name}: taxable": group.taxable, f"{name}: tax": group.amount}
     return said
 
 

@@ -141,7 +141,7 @@ def _cells(changed: Changed, theirs: Projection, history: History) -> Iterator[F
     for row in dict.fromkeys((*was, *would_be)):
         old, new = was.get(row), would_be.get(row)
         if old is None or new is None:
-            yield Field(row, old and "a row", new and "a row")
+            yield Field(row, None if old is None else "a row", None if new is None else "a row")
             continue
         for column in dict.fromkeys((*old, *new)):
             if old.get(column) != new.get(column):
