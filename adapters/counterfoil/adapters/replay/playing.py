@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = 5_000
 # The last hashes of so many streams are kept; those of others are looked up when they go on.
-HEADS_KEPT = 50_000
+HEADS_KEPT = 10_000
 
 _Stream = tuple[str, str]
 _Head = tuple[int, bytes]
