@@ -85,7 +85,7 @@ def everything(world: World) -> tuple[object, ...]:
 # --- the same facts, the same tables ------------------------------------------------------------
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(life=worlds.lives)
 def test_a_replay_into_the_other_kind_of_database_gives_equal_tables(
     postgres_url: str, life: Sequence[Step]
@@ -154,15 +154,17 @@ def test_what_is_written_meanwhile_is_played_and_compared_too(world: World) -> N
 def test_read_models_that_follow_behind_are_compared_where_they_are(world: World) -> None:
     world.billing.projections.keep("async")
     world.live(worlds.BEGINNING)
-    behind = world.billing.projections.status()[0]
-    assert behind.lag > 0
+    assert world.billing.projections.status()[0].lag == 10
+    end = len(worlds.rows(world, FACTS))
     done = world.billing.audit.replay()
-    assert done.holds
-    assert done.facts == behind.position
-    worlds.execute(
-        world, "UPDATE projections SET position = position + 1 WHERE name IN ('lines', 'payments')"
-    )
-    assert world.billing.audit.replay().facts == behind.position + 1
+    assert (done.holds, done.facts) == (True, end)
+    # Some are further than others, and one says that it is where it is not.
+    worlds.execute(world, "UPDATE projections SET position = position + 1 WHERE name = 'series'")
+    assert world.billing.audit.replay().holds
+    worlds.execute(world, "UPDATE projections SET position = position + 9 WHERE name = 'invoices'")
+    done = world.billing.audit.replay()
+    assert {one.table for one in done.differences} >= {"invoices", "invoice_counts"}
+    assert {one.projection for one in done.differences} == {"invoices"}
 
 
 def test_a_throw_away_database_is_thrown_away(
@@ -316,13 +318,13 @@ def test_a_fact_of_an_unknown_future_is_reported_by_its_position(world: World) -
 
 def test_a_replay_to_any_position_is_the_state_as_of_it(world: World) -> None:
     end = len(worlds.rows(world, FACTS))
-    for cut in range(0, end + 1, 11):
+    for cut in range(0, end + 1, 19):
         _hold_as_of(world, cut, cut)
 
 
 def test_a_replay_to_a_time_is_the_state_as_of_it(world: World) -> None:
     times = [cast("int", at) for (at,) in worlds.rows(world, "SELECT recorded_at FROM facts")]
-    for at in sorted({*times, min(times) - 1, max(times) + 1}):
+    for at in (min(times) - 1, *sorted({*times})[::2], max(times)):
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
         _hold_as_of(world, moment, sum(one <= at for one in times))
 
@@ -624,7 +626,7 @@ def due_on(*said):
 """
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(worlds.lives)
 def test_the_same_rules_decide_every_document_as_it_was(life: Sequence[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder, worlds.opened(":memory:") as world:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import textwrap
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
+from typing import TextIO
 
 from rich import box
 from rich.console import Console
@@ -166,7 +169,9 @@ def _table(*names: str, texts: int = 1) -> Table:
 
 
 def _as_it_would_be(audit: Auditor, arguments: argparse.Namespace) -> None:
-    tell = _tell_json if arguments.json else _tell
+    # A bar on the terminal takes in what is printed there; what goes elsewhere must go past it.
+    out = None if sys.stdout.isatty() else sys.stdout
+    tell = partial(_tell_json if arguments.json else _tell, out)
     with shown(arguments, "facts or rows") as watch:
         done = audit.replay(to=arguments.to, with_=arguments.rules, tell=tell, watch=watch)
     if arguments.json:
@@ -176,22 +181,23 @@ def _as_it_would_be(audit: Auditor, arguments: argparse.Namespace) -> None:
         _say_what_if(done)
 
 
-def _tell_json(document: Differing) -> None:
-    print(json.dumps({"document": asdict(document)}, ensure_ascii=False))
+def _tell_json(out: TextIO | None, document: Differing) -> None:
+    print(json.dumps({"document": asdict(document)}, ensure_ascii=False), file=out)
 
 
-def _tell(document: Differing) -> None:
+def _tell(out: TextIO | None, document: Differing) -> None:
     kind = document.kind.replace("_", " ")
-    print(f"{kind} {document.number or document.id} ({document.id}, tenant {document.tenant})")
+    name = document.number or document.id
+    print(f"{kind} {name} ({document.id}, tenant {document.tenant})", file=out)
     if document.refused is not None:
-        print(f"  would be refused: {document.refused}")
+        print(f"  would be refused: {document.refused}", file=out)
     if document.kept is not None:
-        print(f"  left as it is: {document.kept}")
+        print(f"  left as it is: {document.kept}", file=out)
     for field in document.fields:
         was, would_be = (
             _written(value, document.currency) for value in (field.was, field.would_be)
         )
-        print(f"  {field.name}: {was} → {would_be}")
+        print(f"  {field.name}: {was} → {would_be}", file=out)
 
 
 def _written(value: int | str | None, currency: str | None) -> str:

@@ -103,7 +103,9 @@ class Redeciding:
         if len(drafted) == len(facts):
             return ()
         stored = cast("InvoiceFinalized", facts[len(drafted)])
-        draft = cast("Draft", fold(drafted))
+        draft = fold(drafted)
+        if not isinstance(draft, Draft):
+            raise CorruptHistory("what was finalized is no draft", stream=stream)
         document = Differing("invoice", tenant, stream, stored.number, draft.currency)
         try:
             return [*self._decided(document, draft, stored, facts[len(drafted) + 1 :])]

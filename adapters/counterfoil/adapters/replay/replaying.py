@@ -234,6 +234,8 @@ def _compare(of: Opened, target: Opened, player: Player, comparison: Comparison)
             group = [one for one in _EVERY if positions[one.name] == position]
             with target.store.reading(*_TABLES) as made:
                 comparison.compare(group, live, made)
+        # What live read models have not taken in yet is a part of the log all the same.
+        _play_on(target, player, rest(live, player.position, last_position(live.select)))
 
 
 def _play_on(target: Opened, player: Player, following: Iterable[Sequence[Row]]) -> None:
