@@ -85,6 +85,7 @@ def everything(world: World) -> tuple[object, ...]:
 # --- the same facts, the same tables ------------------------------------------------------------
 
 
+# Each example fills four databases.
 @settings(max_examples=4)
 @given(life=worlds.lives)
 def test_a_replay_into_the_other_kind_of_database_gives_equal_tables(

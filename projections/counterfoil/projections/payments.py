@@ -241,7 +241,9 @@ class Payments:
             "ORDER BY 4, 1, 2"
         )
         (rows,) = self._store.ask(Question(query, values))
-        return tuple(Unsettled(invoice, id, is_refund=bool(back)) for invoice, id, back, _ in rows)
+        return tuple(
+            Unsettled(invoice, id, is_refund=bool(back)) for invoice, id, back, _ in rows
+        )
 
 
 _SINCE = "tenant = :tenant AND created <= :before"

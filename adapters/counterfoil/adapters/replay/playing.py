@@ -71,7 +71,9 @@ class Player:
         """The row as it must be, made of what is in the new database."""
         stream = (row.tenant, row.stream)
         version, head = self._heads.pop(stream, (0, GENESIS))
-        if row.position != position:
+        if row.position < position:
+            raise _corrupt(f"it stands where position {position} should be", row)
+        if row.position > position:
             raise _corrupt(f"position {position} is missing before it", row)
         if row.version != version + 1:
             raise _corrupt(f"version {row.version} follows version {version}", row)
