@@ -848,8 +848,12 @@ def test_the_command_line_keeps_the_state_of_the_past(
 
 
 def test_the_example_of_the_help_does_what_it_says(
-    shop: Billing, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shop: Billing,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
         run("audit", "replay", "--help")
     told = capsys.readouterr().out
