@@ -26,6 +26,7 @@ from counterfoil.adapters.processors.fake import FakeProcessor
 from counterfoil.adapters.processors.webhook import read_webhook
 from counterfoil.adapters.read_models.inline import Inline
 from counterfoil.adapters.read_models.sqlite import SQLiteStore
+from counterfoil.adapters.replay import Opened, Replay
 from counterfoil.adapters.storage.null import NullStore
 from counterfoil.adapters.telemetry import ObservedProcessor, ObservedStore
 from counterfoil.adapters.tenant import House, Tenant
@@ -87,7 +88,7 @@ class Billing:
         self._log = log
         self._house = house
         printer = Printer(house.engine, house.branding)
-        self.audit = Auditor(log, house.clock, projections, house.documents, printer)
+        self.audit = _auditor(log, house.clock, projections, house.documents, printer)
         self.projections = projections
 
     @classmethod
@@ -187,7 +188,7 @@ class Billing:
         kept_in, engine = _documents(documents), _engine(pdf)
         with closing(_log(_address(database))) as log, closing(engine):
             printer = Printer(engine, branding or Branding())
-            yield Auditor(log, clock, Projections(_store(log)), kept_in, printer)
+            yield _auditor(log, clock, Projections(_store(log)), kept_in, printer)
 
     @staticmethod
     def init(database: str | Path) -> None:
@@ -281,6 +282,22 @@ def _store(log: SQLiteLog | PostgresLog) -> Store:
     from counterfoil.adapters.read_models.postgres import PostgresStore
 
     return PostgresStore(log)
+
+
+def _auditor(
+    log: SQLiteLog | PostgresLog,
+    clock: Clock,
+    projections: Projections,
+    documents: DocumentStore,
+    printer: Printer,
+) -> Auditor:
+    def opened(database: str) -> Opened:
+        fresh = _log(_address(database))
+        return Opened(fresh, _store(fresh))
+
+    made = Auditor(log, clock, projections, documents, printer)
+    made.replay = Replay(Opened(log, _store(log)), opened)
+    return made
 
 
 def _unchecked(database: str) -> SQLiteLog | PostgresLog:

@@ -170,15 +170,20 @@ def _compare(
     for true in made:
         row = there.pop(table.key_of(true), None)
         if row != true:
-            for difference in _differences(projection, table, true, row):
+            for difference in differences(projection, table, true, row):
                 found.add(difference)
     for key in there:
         found.add(_difference(projection, table, key, stored="a row"))
 
 
-def _differences(
-    projection: Projection, table: Table, true: Row, stored: Row | None
+def differences(
+    projection: Projection, table: Table, true: Row | None, stored: Row | None
 ) -> Iterator[Difference]:
+    """Which cells of a row are not what the facts make of them; None is a row that is not there."""
+    if true is None:
+        if stored is not None:
+            yield _difference(projection, table, table.key_of(stored), stored="a row")
+        return
     key = table.key_of(true)
     if stored is None:
         yield _difference(projection, table, key, true="a row")

@@ -11,6 +11,7 @@ from counterfoil.adapters.audit.signing import SigningKey, read_signing_key
 from counterfoil.adapters.audit.verify import Audit
 from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.adapters.names import of_tenant
+from counterfoil.adapters.replay import Replay
 from counterfoil.domain.errors import Malformed
 from counterfoil.domain.ports import Clock, DocumentStore
 from counterfoil.projections.keeping import Projections
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 
 class Auditor(Audit):
-    """Proves the log, and packs the proof."""
+    """Proves the log, packs the proof, and plays the log again."""
+
+    replay: Replay
 
     def __init__(
         self,
