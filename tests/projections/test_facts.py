@@ -17,7 +17,7 @@ from counterfoil.domain.invoice.events import InvoiceDrafted
 from counterfoil.domain.series.events import NumberAssigned, SeriesOpened
 from counterfoil.domain.value import Event
 from counterfoil.projections import facts
-from counterfoil.projections.invoice_fold import TELLS
+from counterfoil.projections.invoice_fold import TELLS, read_invoice
 from golden_facts import EARLIER, FACTS
 
 EARLIER_BYTES = Path(__file__).parents[1] / "golden" / "earlier"
@@ -55,6 +55,25 @@ def test_a_view_reads_what_was_stored_before_the_fact_had_more_fields(fact: Even
     written = (EARLIER_BYTES / f"{fact.stored_as}.json").read_bytes()
     seen = msgspec.json.decode(written, type=VIEWS[type(fact)])
     assert seen == msgspec.json.decode(Codec().encode(fact), type=VIEWS[type(fact)])
+
+
+def test_facts_of_an_invoice_that_are_read_together_say_what_each_says() -> None:
+    of_invoices = [fact for fact in FACTS if fact.stored_as.startswith("invoice.")]
+    rows = [
+        (fact.stored_as, version, 10 + version, 100 + version, msgspec.Raw(Codec().encode(fact)))
+        for version, fact in enumerate(of_invoices, 1)
+    ]
+    together = read_invoice(msgspec.json.encode(rows))
+    assert [(one.type, one.version, one.position, one.at) for one in together] == [
+        row[:4] for row in rows
+    ]
+    for fact, one in zip(of_invoices, together, strict=True):
+        alone = msgspec.json.decode(Codec().encode(fact), type=VIEWS[type(fact)])
+        assert said(one.body) == said(alone)
+
+
+def said(view: object) -> object:
+    return msgspec.to_builtins(view, enc_hook=parsed)
 
 
 def parsed(raw: object) -> object:

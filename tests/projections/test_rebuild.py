@@ -161,7 +161,7 @@ class Faulty:
         self._store = store
         self._left = fails_at
         self.workers_max = store.workers_max
-        self.reads_ahead = store.reads_ahead
+        self.stores_apart = store.stores_apart
 
     @contextmanager
     def writing(self) -> Iterator[Any]:

@@ -70,18 +70,18 @@ TABLE = Table(
 
 def _rows(history: History) -> tuple[Sequence[Row]]:
     first, *later = history.facts
-    if first[0] != CreditNoteIssued.stored_as:
-        what = f"{first[0]} cannot happen to a credit note that was never issued"
+    if first.type != CreditNoteIssued.stored_as:
+        what = f"{first.type} cannot happen to a credit note that was never issued"
         raise history.corrupt(what, first)
-    said = _issued(first[4])
-    status, version, voided_at = CreditNoteStatus.ISSUED, first[1], None
+    said = _issued(first.body)
+    status, version, voided_at = CreditNoteStatus.ISSUED, first.version, None
     for fact in later:
-        version = fact[1]
-        if fact[0] == CreditNoteStored.stored_as:
+        version = fact.version
+        if fact.type == CreditNoteStored.stored_as:
             continue
-        if fact[0] != CreditNoteVoided.stored_as or voided_at is not None:
-            raise history.corrupt(f"{fact[0]} cannot happen to a credit note", fact)
-        status, voided_at = CreditNoteStatus.VOID, fact[3]
+        if fact.type != CreditNoteVoided.stored_as or voided_at is not None:
+            raise history.corrupt(f"{fact.type} cannot happen to a credit note", fact)
+        status, voided_at = CreditNoteStatus.VOID, fact.at
     credit = said.credit
     return (
         (
@@ -109,7 +109,7 @@ def _rows(history: History) -> tuple[Sequence[Row]]:
                 said.refund,
                 said.customer_credit,
                 said.out_of_band,
-                first[3],
+                first.at,
                 voided_at,
                 version,
             ),

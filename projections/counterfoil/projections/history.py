@@ -4,25 +4,26 @@ version.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
+from msgspec import Raw
 
 from counterfoil.domain.errors import CorruptHistory
 
 
-class Fact(NamedTuple):
+class Fact(msgspec.Struct, array_like=True, gc=False):
     """One stored fact: `at` is when it was recorded, in microseconds since 1970 in UTC, and `body`
-    its JSON.
+    its JSON. In facts that were read together with their stream, that is the view of it already.
     """
 
     type: str
     version: int
     position: int
     at: int
-    body: msgspec.Raw
+    body: Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,22 @@ class History:
     @property
     def kind(self) -> str:
         """What the stream is about: the first word of what began it."""
-        return self.facts[0][0].partition(".")[0]
+        return self.facts[0].type.partition(".")[0]
 
     def corrupt(self, problem: str, fact: Fact) -> CorruptHistory:
         """An error that names where it is."""
-        return CorruptHistory(problem, stream=self.stream, position=fact[2])
+        return CorruptHistory(problem, stream=self.stream, position=fact.position)
+
+
+class Stretch(NamedTuple):
+    """So many facts of a stream, one after the other, as they came from the log. `read` reads them,
+    or raises `msgspec.DecodeError` when something in there is no JSON.
+    """
+
+    tenant: str
+    stream: str
+    length: int
+    read: Callable[[], History]
 
 
 # What reading a fact raises that says nothing of the kind, or making rows of it.

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
+
+import msgspec
 
 from counterfoil.domain.errors import Conflict
 from counterfoil.domain.value import LARGEST
-from counterfoil.projections.history import History
+from counterfoil.projections.history import History, Stretch
 from counterfoil.projections.projection import Projection, Row, Table, added, rows_of
 from counterfoil.projections.store import START, Place, Session, Store
 from counterfoil.projections.totals import Totals, summed, totals
 
 # Facts in one piece: some megabytes, and a fraction of a second under SQLite's lock.
 PIECE = 20_000
+# How long one thread computes while another could go on.
+SWITCH_S = 0.000_5
 
 
 class TakenOver(Conflict):
@@ -132,49 +136,89 @@ class Target:
     name: Callable[[Table], str]
 
 
+# How a session is had that only reads.
+Reading = Callable[[], AbstractContextManager[Session]]
+
+
 class Piece(NamedTuple):
-    """Some whole streams, one after the other; a series may be cut at either end."""
+    """Some whole streams, one after the other, behind a place and as far as a position. A series
+    may be cut at either end; `opened` is the fact that opened one which is cut at its beginning.
+    """
 
-    histories: Sequence[History]
+    stretches: Sequence[Stretch]
+    after: Place
+    position: int
     reached: Place
-    facts: int
     last: bool
+    opened: History | None
 
-    def rows(self, projections: Sequence[Projection]) -> Mapping[Table, Sequence[Row]]:
-        """The rows that these streams make, by table."""
+    @property
+    def facts(self) -> int:
+        """How many facts there are in it."""
+        return sum(stretch.length for stretch in self.stretches)
+
+    def rows(
+        self, projections: Sequence[Projection], reading: Reading
+    ) -> Mapping[Table, Sequence[Row]]:
+        """The rows that these streams make, by table.
+
+        A stream is read when it is its turn and forgotten before the next, while all of it is in
+        the processor's cache.
+        """
         rows: dict[Table, list[Row]] = {
             table: [] for projection in projections for table in projection.tables
         }
-        for history in self.histories:
+        for history in self.histories(reading):
             for table, made in rows_of(projections, history):
                 rows[table].extend(made)
         return {table: added(made) if table.adds else made for table, made in rows.items()}
 
+    def histories(self, reading: Reading) -> Iterator[History]:
+        """The streams, each read when it is its turn."""
+        opened = self.opened
+        for stretch in self.stretches:
+            history = _read_through(stretch, self.after, self.position, reading)
+            _hold_whole(history, stretch, self.after)
+            if opened is not None:
+                history = replace(history, facts=[*opened.facts, *history.facts])
+                opened = None
+            yield history
+
 
 def load(store: Store, target: Target, part: Part, watch: Callable[[int], None]) -> None:
-    """Load what is left of a part. While one piece is stored, the next is read."""
-    with ThreadPoolExecutor(max_workers=1) as reader, without_collections():
-
-        def read(after: Place) -> Callable[[], Piece]:
-            if store.reads_ahead:
-                return reader.submit(_read, store, target, after, part.until).result
-            return partial(_read, store, target, after, part.until)
-
-        coming = read(part.place)
+    """Load what is left of a part. While one piece becomes rows, the next is read, and the one
+    before it is stored.
+    """
+    with ThreadPoolExecutor(max_workers=2) as others, undisturbed():
+        coming = others.submit(_read, store, target, part.place, part.until)
+        storing: Future[int] | None = None
         while not part.done:
-            piece = coming()
+            piece = coming.result()
             if not piece.last:
-                coming = read(piece.reached)
-            rows = piece.rows(target.projections)
+                coming = others.submit(_read, store, target, piece.reached, part.until)
+            rows = piece.rows(target.projections, store.reading)
             part = _reached(part, piece, rows)
-            with store.writing() as session:
-                for table, made in rows.items():
-                    into = session.write if table.adds else session.load
-                    if made:
-                        into(table, target.name(table), made)
-                if not part.reach(session, target.token):
-                    raise TakenOver
-            watch(piece.facts)
+            if storing is not None:
+                watch(storing.result())
+            storing = others.submit(_store, store, target, part, piece.facts, rows)
+            if not store.stores_apart:
+                wait([storing])
+        if storing is not None:
+            watch(storing.result())
+
+
+def _store(
+    store: Store, target: Target, part: Part, facts: int, rows: Mapping[Table, Sequence[Row]]
+) -> int:
+    """Store the rows of a piece, and how far the part is loaded with them."""
+    with store.writing() as session:
+        for table, made in rows.items():
+            into = session.write if table.adds else session.load
+            if made:
+                into(table, target.name(table), made)
+        if not part.reach(session, target.token):
+            raise TakenOver
+    return facts
 
 
 def _read(store: Store, target: Target, after: Place, until: Place | None) -> Piece:
@@ -184,43 +228,49 @@ def _read(store: Store, target: Target, after: Place, until: Place | None) -> Pi
 
 def read_piece(session: Session, position: int, after: Place, until: Place | None) -> Piece:
     """The next streams behind a place, as far as another, with their facts up to a position."""
+
+    def end() -> History:
+        return _read_through(stretches[-1], after, position, lambda: nullcontext(session))
+
     limit = PIECE
     while True:
-        histories = session.window(after, until, position, limit)
-        last = sum(len(history.facts) for history in histories) < limit
-        if last or histories[-1].kind == "series":
+        stretches = session.window(after, until, position, limit)
+        last = sum(stretch.length for stretch in stretches) < limit
+        if last or end().kind == "series":
             break  # a series may be cut anywhere; of anything else, all facts are needed
-        histories.pop()
-        if histories:
+        stretches.pop()
+        if stretches:
             break
         limit *= 2
-    facts = 0
-    for history in histories:
-        facts += len(history.facts)
-        _hold_whole(history, after)
-    reached = _end(histories[-1]) if histories else after
-    if histories and histories[0].facts[0][1] > 1:
-        histories[0] = _begun(session, histories[0])
-    return Piece(histories, reached, facts, last)
+    reached, opened = after, None
+    if stretches:
+        tenant, stream, *_ = stretches[-1]
+        reached = Place(tenant, stream, end().facts[-1].version)
+        if stretches[0][:2] == after[:2]:
+            (opened,) = session.beginnings([after[:2]])
+    return Piece(stretches, after, position, reached, last, opened)
 
 
-def _end(history: History) -> Place:
-    return Place(history.tenant, history.stream, history.facts[-1][1])
+def _read_through(stretch: Stretch, after: Place, position: int, reading: Reading) -> History:
+    try:
+        return stretch.read()
+    except msgspec.DecodeError:
+        # Something in there is no JSON: fact by fact, it can be said what.
+        with reading() as session:
+            (whole,) = session.histories([stretch[:2]], position)
+        known = after.version if stretch[:2] == after[:2] else 0
+        facts = [fact for fact in whole.facts if fact.version > known]
+        return replace(whole, facts=facts[: stretch.length])
 
 
-def _hold_whole(history: History, after: Place) -> None:
+def _hold_whole(history: History, stretch: Stretch, after: Place) -> None:
     """Hold that no fact is missing: versions count up by one."""
-    continued = (history.tenant, history.stream) == after[:2]
-    expected = after.version + 1 if continued else 1
+    expected = after.version + 1 if stretch[:2] == after[:2] else 1
     first, last = history.facts[0], history.facts[-1]
-    if first[1] != expected or last[1] - expected + 1 != len(history.facts):
+    if first.version != expected or last.version - expected + 1 != len(history.facts):
         raise history.corrupt("facts of this stream are missing", first)
-
-
-def _begun(session: Session, continued: History) -> History:
-    """The rest of a series, with the fact that opened it."""
-    (opened,) = session.beginnings([(continued.tenant, continued.stream)])
-    return replace(continued, facts=[*opened.facts, *continued.facts])
+    if len(history.facts) != stretch.length:
+        raise history.corrupt("facts of this stream are not what they were counted as", first)
 
 
 def _reached(part: Part, piece: Piece, rows: Mapping[Table, Sequence[Row]]) -> Part:
@@ -235,12 +285,16 @@ def _reached(part: Part, piece: Piece, rows: Mapping[Table, Sequence[Row]]) -> P
 
 
 @contextmanager
-def without_collections() -> Iterator[None]:
-    """Nothing that is made here refers to itself; looking for what does costs a third more."""
-    was = gc.isenabled()
+def undisturbed() -> Iterator[None]:
+    """Nothing that is made here refers to itself; looking for what does costs a third more. And
+    whoever waits for a database is to go on soon after it answers: others wait for him in turn.
+    """
+    collects, seconds = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
+    sys.setswitchinterval(SWITCH_S)
     try:
         yield
     finally:
-        if was:
+        sys.setswitchinterval(seconds)
+        if collects:
             gc.enable()

@@ -97,7 +97,7 @@ def rows_of(projections: Sequence[Projection], history: History) -> TableRows:
     """All rows that a stream makes in the tables of these projections."""
     kind = history.kind
     if kind not in _KINDS:
-        raise history.corrupt(f"no read model knows {history.facts[0][0]}", history.facts[0])
+        raise history.corrupt(f"no read model knows {history.facts[0].type}", history.facts[0])
     mine = [projection for projection in projections if projection.kind == kind]
     subject: object = history
     if mine and kind == "invoice":

@@ -144,7 +144,7 @@ def rehearse(store: Store, names: Sequence[str] = (), *, watch: Watch = lambda _
         place, done, last = START, 0, False
         while not last:
             piece = read_piece(session, position, place, None)
-            for table, made in piece.rows(projections).items():
+            for table, made in piece.rows(projections, store.reading).items():
                 if not table.adds:
                     rows[table.name] += len(made)
             place, done, last = piece.reached, done + piece.facts, piece.last

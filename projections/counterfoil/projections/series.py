@@ -41,14 +41,14 @@ TABLE = Table(
 
 def _rows(history: History) -> tuple[Sequence[Row]]:
     first, *numbers = history.facts
-    if first[0] != SeriesOpened.stored_as:
-        raise history.corrupt(f"{first[0]} cannot happen to no series", first)
-    opened = _opened(first[4])
+    if first.type != SeriesOpened.stored_as:
+        raise history.corrupt(f"{first.type} cannot happen to no series", first)
+    opened = _opened(first.body)
     rows = []
     for fact in numbers:
-        if fact[0] != NumberAssigned.stored_as:
-            raise history.corrupt(f"{fact[0]} cannot happen to a series", fact)
-        said = _assigned(fact[4])
+        if fact.type != NumberAssigned.stored_as:
+            raise history.corrupt(f"{fact.type} cannot happen to a series", fact)
+        said = _assigned(fact.body)
         rows.append(
             (
                 history.tenant,
@@ -62,7 +62,7 @@ def _rows(history: History) -> tuple[Sequence[Row]]:
                 said.issued_on,
                 opened.year,
                 opened.first,
-                fact[3],
+                fact.at,
             )
         )
     return (rows,)

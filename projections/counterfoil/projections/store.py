@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-from counterfoil.projections.history import Fact, History
+from counterfoil.projections.history import Fact, History, Stretch
 from counterfoil.projections.projection import Key, Question, Row, Table
 
 
@@ -60,8 +60,10 @@ class Session(Protocol):
     def size(self, name: str) -> int:
         """How many bytes a table and its indexes take."""
 
-    def window(self, after: Place, until: Place | None, position: int, limit: int) -> list[History]:
-        """The next facts in the order of streams, as far as a place and a position."""
+    def window(self, after: Place, until: Place | None, position: int, limit: int) -> list[Stretch]:
+        """The next facts in the order of streams, as far as a place and a position; nothing of them
+        is read yet.
+        """
 
     def page(self, after: int, limit: int) -> list[tuple[str, str, Fact]]:
         """The next facts in the order of the log, with their tenants and streams."""
@@ -76,8 +78,8 @@ class Session(Protocol):
 class Store(Protocol):
     """A database that keeps facts and read models."""
 
-    # Whether it reads while others make rows of what was read before.
-    reads_ahead: bool
+    # Whether it stores rows while we make others.
+    stores_apart: bool
 
     # How many processes may load at once, and why no more.
     workers_max: int

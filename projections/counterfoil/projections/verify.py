@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from counterfoil.projections.catalogue import chosen
@@ -111,7 +112,7 @@ def _verify(
     last = False
     while not last:
         piece = read_piece(session, position, place, None)
-        rows = piece.rows(projections)
+        rows = piece.rows(projections, lambda: nullcontext(session))
         for projection in projections:
             for table in projection.tables:
                 made = rows[table]

@@ -26,7 +26,7 @@ from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.adapters.event_store.rows import COLUMNS
 from counterfoil.domain.errors import CorruptHistory
 from counterfoil.domain.value import LARGEST, Event
-from counterfoil.projections.loading import without_collections
+from counterfoil.projections.loading import undisturbed
 
 # Leaves of one full subtree, which a worker tells by its root.
 HEIGHT = 12
@@ -121,7 +121,7 @@ class Walk:
     def run(self, watch: Callable[[int], None]) -> Walked:
         """Read all of it; `watch` is told how many facts were read."""
         walked = self._walked
-        with without_collections():
+        with undisturbed():
             for rows in pages(self._log, self._part, COLUMNS):
                 if self._part.after:
                     self._look_up(rows)

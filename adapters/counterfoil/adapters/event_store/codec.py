@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterable
 from typing import get_args
 
-from msgspec import Raw
-from msgspec.json import Encoder
-from pydantic import BaseModel, ValidationError
+from msgspec import Raw, ValidationError
+from msgspec.json import Decoder, Encoder
+from pydantic import BaseModel
+from pydantic import ValidationError as Refused
 
 from counterfoil.adapters.event_store.upcasters import UPCASTERS, JsonObject, Upcaster, chain
 from counterfoil.domain.credit_note.events import CreditNoteEvent
@@ -20,7 +21,8 @@ from counterfoil.domain.errors import CorruptHistory, CounterfoilError
 from counterfoil.domain.invoice.events import InvoiceEvent
 from counterfoil.domain.series.events import SeriesEvent
 from counterfoil.domain.value import Event
-from counterfoil.projections.history import Fact
+from counterfoil.projections.history import Fact, History
+from counterfoil.projections.invoice_fold import read_invoice
 
 KINDS: tuple[type[Event], ...] = (
     *get_args(InvoiceEvent),
@@ -75,19 +77,31 @@ class Codec:
         fact = Fact(type_name, version, position, at, Raw(body))
         return fact if type_name in self._kinds else self._upcast_plain(fact, stream)
 
+    def history(self, tenant: str, stream: str, said: bytes | Raw) -> History:
+        """A stream whose facts come as one JSON text: `[[type, version, position, at, body], …]`.
+
+        What no JSON can be is a `msgspec.DecodeError`, which says nothing of where it is.
+        """
+        try:
+            return History(tenant, stream, read_invoice(said))
+        except ValidationError:
+            # No invoice, or one that is told by older versions, or that nobody can read.
+            return History(tenant, stream, self.newest(_facts(said), stream=stream))
+
     def newest(self, facts: list[Fact], *, stream: str) -> list[Fact]:
         """Facts that were read together, each brought to its newest version."""
         kinds = self._kinds
-        return [fact if fact[0] in kinds else self._upcast_plain(fact, stream) for fact in facts]
+        return [fact if fact.type in kinds else self._upcast_plain(fact, stream) for fact in facts]
 
     def _upcast_plain(self, fact: Fact, stream: str) -> Fact:
-        self._hold_known(fact[0], stream, fact[2])
+        self._hold_known(fact.type, stream, fact.position)
         try:
-            type_name, said = self._newest(fact[0], json.loads(bytes(fact[4])))
+            type_name, said = self._newest(fact.type, json.loads(bytes(fact.body)))
         except (ValueError, TypeError, LookupError, CounterfoilError) as error:
-            problem = f"the body is no {fact[0]}: {_where(error)}"
-            raise CorruptHistory(problem, stream=stream, position=fact[2]) from error
-        return Fact(type_name, *fact[1:4], Raw(json.dumps(said).encode()))
+            problem = f"the body is no {fact.type}: {_where(error)}"
+            raise CorruptHistory(problem, stream=stream, position=fact.position) from error
+        body = Raw(json.dumps(said).encode())
+        return Fact(type_name, fact.version, fact.position, fact.at, body)
 
     def _hold_known(self, type_name: str, stream: str, position: int) -> None:
         if type_name not in self._kinds and type_name not in self._steps:
@@ -110,6 +124,8 @@ def _fields(value: BaseModel) -> dict[str, object]:
 
 
 _write = Encoder(enc_hook=_fields).encode
+# Of each fact its body is left as it is, for whoever reads it.
+_facts = Decoder(list[Fact]).decode
 
 
 def _fact(kind: type[Event], body: bytes) -> Event:
@@ -120,7 +136,7 @@ def _fact(kind: type[Event], body: bytes) -> Event:
 
 def _where(error: Exception) -> str:
     """What is wrong, without the values, which may be personal data."""
-    if isinstance(error, ValidationError):
+    if isinstance(error, Refused):
         return "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}"
             for problem in error.errors(include_url=False, include_input=False)

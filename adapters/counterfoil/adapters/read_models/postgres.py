@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import psycopg
 from psycopg import Cursor
 from psycopg import sql as ident
@@ -19,7 +18,7 @@ from psycopg.rows import tuple_row
 from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.read_models import loaders, sql
 from counterfoil.domain.errors import CorruptHistory
-from counterfoil.projections.history import Fact, History
+from counterfoil.projections.history import Fact, History, Stretch
 from counterfoil.projections.projection import Key, Question, Row, Table
 from counterfoil.projections.store import Place
 
@@ -35,7 +34,7 @@ _FACT = "tenant, stream, type, version, position, recorded_at, body"
 # A stream comes as one JSON text: half of reading facts row by row is taking rows apart. What is
 # put together here stands in the order of the index, which the settings below make sure is used.
 _WINDOW = """
-SELECT tenant, stream, '['::bytea || string_agg(
+SELECT tenant, stream, count(*), '['::bytea || string_agg(
     convert_to(
         '["' || type || '",' || version || ',' || position || ',' || recorded_at || ',', 'UTF8'
     ) || body || ']'::bytea, ','::bytea
@@ -66,7 +65,7 @@ Connection = psycopg.Connection[Any]
 class PostgresStore:
     """The database, as those see it who keep read models in it."""
 
-    reads_ahead = True
+    stores_apart = True
     workers_max = 64
     workers_why = "because each of them holds connections of the server"
 
@@ -210,7 +209,7 @@ class PostgresSession:
         ((size,),) = self.select("SELECT pg_total_relation_size(:name::regclass)", {"name": name})
         return int(size)
 
-    def window(self, after: Place, until: Place | None, position: int, limit: int) -> list[History]:
+    def window(self, after: Place, until: Place | None, position: int, limit: int) -> list[Stretch]:
         """The next facts in the order of streams, as far as a place and a position."""
         values = {
             "tenant": after.tenant,
@@ -224,17 +223,13 @@ class PostgresSession:
         self._connection.execute(_BY_KEY)
         query = f"COPY ({_WINDOW}) TO STDOUT (FORMAT BINARY)".encode()
         with self._connection.cursor() as cursor, cursor.copy(query, values) as copy:
-            copy.set_types(["text", "text", "bytea"])
+            copy.set_types(["text", "text", "int8", "bytea"])
             rows = list(copy.rows())
-        newest = self._codec.newest
-        try:
-            return [
-                History(tenant, stream, newest(_facts(facts), stream=stream))
-                for tenant, stream, facts in rows
-            ]
-        except msgspec.DecodeError:
-            # Something in there is no JSON: fact by fact, it can be said what.
-            return self._histories([(tenant, stream) for tenant, stream, _ in rows], position)
+        read = self._codec.history
+        return [
+            Stretch(tenant, stream, length, partial(read, tenant, stream, facts))
+            for tenant, stream, length, facts in rows
+        ]
 
     def page(self, after: int, limit: int) -> list[tuple[str, str, Fact]]:
         """The next facts in the order of the log, with their tenants and streams."""
@@ -278,9 +273,6 @@ class PostgresSession:
         cursor = self._connection.cursor(binary=True, row_factory=tuple_row)
         return cursor.execute(query, values, prepare=True)
 
-
-# Of each fact its body is left as it is, for whoever reads it.
-_facts = msgspec.json.Decoder(list[Fact]).decode
 
 # Whoever rebuilds is not always who owns.
 _OWNER = """

@@ -12,7 +12,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import cast
 
-from counterfoil.adapters.event_store.codec import Codec
 from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.adapters.replay.redeciding import Differing, Field, Redeciding, Sums
 from counterfoil.adapters.replay.replaying import Opened
@@ -72,7 +71,7 @@ def what_if(
         redeciding = Redeciding(changed, _Numbers(of.log))
         with changed.in_force():
             for history in _histories(of, upto, watch):
-                for document in _others(changed, redeciding, of.log.codec, history):
+                for document in _others(changed, redeciding, of.log, history):
                     told(document)
         return WhatIf(
             changes=changed.names,
@@ -85,12 +84,12 @@ def what_if(
 
 
 def _others(
-    changed: Changed, redeciding: Redeciding, codec: Codec, history: History
+    changed: Changed, redeciding: Redeciding, log: FactsRecorder, history: History
 ) -> Sequence[Differing]:
     """The documents of a stream that would be others."""
     others: list[Differing] = []
     if changed.rules and history.kind == "invoice":
-        facts = _decoded(codec, history)
+        facts = _decoded(log, history)
         with changed.asked():
             others += redeciding.invoice(history.tenant, history.stream, facts)
     for projection in changed.projections:
@@ -105,17 +104,15 @@ def _histories(of: Opened, upto: int, watch: Watch) -> Iterator[History]:
     while not last:
         with of.store.reading() as session:
             piece = read_piece(session, upto, place, None)
-        yield from piece.histories
+        yield from piece.histories(of.store.reading)
         place, last, done = piece.reached, piece.last, done + piece.facts
         watch(Progress("decide", done, upto))
 
 
-def _decoded(codec: Codec, history: History) -> Sequence[InvoiceEvent]:
-    facts = [
-        codec.decode(fact[0], bytes(fact[4]), stream=history.stream, position=fact[2])
-        for fact in history.facts
-    ]
-    return cast("Sequence[InvoiceEvent]", facts)
+def _decoded(log: FactsRecorder, history: History) -> Sequence[InvoiceEvent]:
+    """The facts themselves: what projections are given of them is only what these read."""
+    recorded = log.read(history.tenant, history.stream, upto=history.facts[-1].version)
+    return cast("Sequence[InvoiceEvent]", [one.fact for one in recorded])
 
 
 class _Numbers:
