@@ -189,6 +189,7 @@ class _FaultySession:
     def __init__(self, store: Faulty, session: Session) -> None:
         self._store = store
         self._session = session
+        self.window_max = session.window_max
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._session, name)

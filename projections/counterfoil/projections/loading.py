@@ -232,7 +232,7 @@ def read_piece(session: Session, position: int, after: Place, until: Place | Non
     def end() -> History:
         return _read_through(stretches[-1], after, position, lambda: nullcontext(session))
 
-    limit = PIECE
+    limit = min(PIECE, session.window_max)
     while True:
         stretches = session.window(after, until, position, limit)
         last = sum(stretch.length for stretch in stretches) < limit

@@ -22,7 +22,12 @@ START = Place("", "", 0)
 
 
 class Session(Protocol):
-    """One transaction. It ends with what it was opened for: all of it is stored, or none."""
+    """One transaction. It ends with what it was opened for: all of it is stored, or none.
+
+    More than `window_max` facts at once are better read in several windows.
+    """
+
+    window_max: int
 
     def select(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
         """The rows that a query finds; its values are written as `:name`."""

@@ -121,6 +121,8 @@ class PostgresStore:
 class PostgresSession:
     """One transaction."""
 
+    window_max = 20_000
+
     def __init__(self, connection: Connection, codec: Codec) -> None:
         self._connection = connection
         self._codec = codec

@@ -90,6 +90,8 @@ class SQLiteStore:
 class SQLiteSession:
     """One transaction."""
 
+    window_max = 10_000  # they come as one text; twice as many need half as much memory again
+
     def __init__(self, connection: sqlite3.Connection, codec: Codec) -> None:
         self._cursor = connection.cursor()
         self._cursor.row_factory = None  # plain tuples: the library's rows are dearer to take apart
