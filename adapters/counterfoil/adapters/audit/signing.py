@@ -111,7 +111,7 @@ def _content(path: str | Path) -> bytes:
 
 def _hold_extra() -> None:
     try:
-        import cryptography  # noqa: F401
+        import cryptography  # noqa: F401  (whether it can be imported is what is asked)
     except ImportError:
         raise Malformed(
             "key", "needs the extra for signatures: pip install 'counterfoil[audit]'"

@@ -338,49 +338,12 @@ def _add_audit(commands: Commands) -> None:
     audit.add(verbs, _add_database)
     past.add(verbs, _add_place)
     evidence.add(verbs, _add_database, _add_tenant)
-    _add_replay(verbs)
+    replay.add(verbs, _add_database)
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
     _add_database(parser)
     _add_tenant(parser)
-
-
-def _add_replay(verbs: Commands) -> None:
-    played = verbs.add_parser(
-        "replay",
-        help="play the log into a fresh database, or decide it again by other rules",
-        description="Play the log, fact by fact, into an empty database, make the hash of each "
-        "again, make the read models there, and compare every table with the live one, cell by "
-        "cell; exit status 1 if anything differs. The database itself is only read.",
-        epilog=replay.EXAMPLE,
-        formatter_class=replay.Help,
-    )
-    _add_database(played)
-    played.add_argument(
-        "--to",
-        type=replay.moment,
-        metavar="POSITION|TIME",
-        help="only as far as a position, or a time as in 2026-11-20T08:00+01:00: the last fact "
-        "before the first that was recorded later. Shows counts and sums; nothing is compared",
-    )
-    played.add_argument(
-        "--into",
-        metavar="DATABASE",
-        help="keep what is made: an SQLite file that is not there yet, or an empty postgresql://… "
-        "after `counterfoil init`. It is a database like any other, for `invoice list` and all "
-        "else (default: a file in TMPDIR as large as the original, thrown away)",
-    )
-    played.add_argument(
-        "--with",
-        dest="rules",
-        type=Path,
-        metavar="FILE",
-        help="what if these rules had been in force? Show which documents would be others, from "
-        "→ to, and the sums by currency. Nothing is stored",
-    )
-    played.add_argument("--json", action="store_true", help="print JSON, one object a line")
-    played.set_defaults(run=replay.run)
 
 
 def _add_database(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,12 @@ import argparse
 import json
 import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from rich import box
 from rich.console import Console
@@ -22,6 +24,9 @@ from counterfoil.adapters.replay import Differing, Replayed, WhatIf
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.domain.money import Money
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 EXAMPLE = """\
 --with takes a Python file, or a folder with an __init__.py, that defines one or
@@ -76,6 +81,44 @@ def moment(said: str) -> int | datetime:
         raise argparse.ArgumentTypeError(
             f"{said} is no position, and no time as in 2026-11-20T08:00+01:00"
         ) from None
+
+
+def add(verbs: Commands, database: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Teach the command line to replay; `database` adds what says which database."""
+    played = verbs.add_parser(
+        "replay",
+        help="play the log into a fresh database, or decide it again by other rules",
+        description="Play the log, fact by fact, into an empty database, make the hash of each "
+        "again, make the read models there, and compare every table with the live one, cell by "
+        "cell; exit status 1 if anything differs. The database itself is only read.",
+        epilog=EXAMPLE,
+        formatter_class=Help,
+    )
+    database(played)
+    played.add_argument(
+        "--to",
+        type=moment,
+        metavar="POSITION|TIME",
+        help="only as far as a position, or a time as in 2026-11-20T08:00+01:00: the last fact "
+        "before the first that was recorded later. Shows counts and sums; nothing is compared",
+    )
+    played.add_argument(
+        "--into",
+        metavar="DATABASE",
+        help="keep what is made: an SQLite file that is not there yet, or an empty postgresql://… "
+        "after `counterfoil init`. It is a database like any other, for `invoice list` and all "
+        "else (default: a file in TMPDIR as large as the original, thrown away)",
+    )
+    played.add_argument(
+        "--with",
+        dest="rules",
+        type=Path,
+        metavar="FILE",
+        help="what if these rules had been in force? Show which documents would be others, from "
+        "→ to, and the sums by currency. Nothing is stored",
+    )
+    played.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    played.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:

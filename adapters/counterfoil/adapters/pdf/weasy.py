@@ -203,8 +203,10 @@ def _html(tree: ET.Element, fetcher: object, elements: object) -> Any:
             )
             self.etree_element = self.wrapper_element.etree_element
 
-        # Named and called as WeasyPrint does it.
-        def _ua_stylesheets(self, forms: bool = False) -> list[object]:  # noqa: FBT001, FBT002
+        def _ua_stylesheets(
+            self,
+            forms: bool = False,  # noqa: FBT001, FBT002  (WeasyPrint names and calls it so)
+        ) -> list[object]:
             return [elements]
 
     return Parsed()

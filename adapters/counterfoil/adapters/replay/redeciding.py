@@ -111,7 +111,7 @@ class Redeciding:
             return [*self._decided(document, draft, stored, facts[len(drafted) + 1 :])]
         except CorruptHistory:
             raise
-        except Exception as error:
+        except Exception as error:  # an operator's own rules may raise anything
             raise _at(f"invoice {stored.number} ({stream}, tenant {tenant})", error) from error
 
     def _decided(

@@ -1,5 +1,5 @@
 """A tenant's past: the story of a document, what it was at any moment, and why an amount is what it
-is. All of it is told from the facts; no read model is asked.
+is. All of it is told from the facts; only for the money of an activity the journal is asked.
 """
 
 from __future__ import annotations

@@ -347,7 +347,8 @@ def _finish(pack: Zipped, manifest: bytes, key: SigningKey | None) -> None:
 
 def _fact(row: Row, previous: bytes) -> dict[str, object]:
     said: dict[str, object] = row._asdict()
-    body = bytes(said.pop("body"))  # type: ignore[call-overload]
+    del said["body"]
+    body = bytes(row.body)
     said |= {"previous": previous.hex(), "hash": bytes(row.hash).hex()}
     try:
         return said | {"body": body.decode()}

@@ -54,7 +54,7 @@ ODD = (
     AttributeError,
     EOFError,
     LookupError,
-    NotImplementedError,
+    NotImplementedError,  # a way to compress that zipfile does not know
     OSError,
     RecursionError,
     RuntimeError,
