@@ -69,6 +69,7 @@ def test_money_is_summed_by_what_the_facts_say(busy: World) -> None:
     tenant = busy.billing.tenant("a")
     expected: Counter[tuple[str, str]] = Counter()
     currency: dict[str, str] = {}
+    went: dict[str, int] = {}
     for one in facts(busy, "a"):
         stream, fact = one.envelope.stream, one.fact
         match _type(one):
@@ -82,6 +83,9 @@ def test_money_is_summed_by_what_the_facts_say(busy: World) -> None:
                 expected[currency[stream], "received"] += fact.settled
             case "invoice.payment_refunded":
                 expected[currency[stream], "refunded"] += fact.amount
+                went[fact.refund] = fact.amount
+            case "invoice.refund_failed":  # after it went, it came back
+                expected[currency[stream], "refunded"] -= went.pop(fact.refund, 0)
             case "invoice.credit_applied":
                 expected[currency[stream], "credited"] += fact.credit.total
             case "invoice.credit_withdrawn":

@@ -12,8 +12,19 @@ from counterfoil.domain.errors import Malformed
 from counterfoil.domain.invoice.events import InvoiceEvent, InvoiceFinalized
 from counterfoil.projections.explain import AMOUNTS, RULES, explained
 from counterfoil.projections.invoice import view_invoice
-from examples import DRAFTED, FINALIZED, INVOICE, LINE_ADDED, OPEN, PAID_UP, TOTALS
-from histories import History, histories, money_commands
+from examples import (
+    DRAFTED,
+    FINALIZED,
+    INVOICE,
+    LINE_ADDED,
+    OPEN,
+    PAID_UP,
+    TOTALS,
+    recorded,
+    refund_failed,
+    refunded,
+)
+from histories import History, back_commands, histories, money_commands
 
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -40,7 +51,7 @@ def told(facts: History) -> list[Recorded[InvoiceEvent]]:
     ]
 
 
-@given(histories() | histories(money_commands))
+@given(histories() | histories(money_commands) | histories(back_commands))
 def test_every_amount_of_every_invoice_is_worked_out_anew_and_agrees(facts: History) -> None:
     invoice = view_invoice(told(facts)) if facts else None
     if invoice is None:
@@ -70,6 +81,17 @@ def test_what_remains_names_the_payment_that_lowered_it() -> None:
     found = explained(told(PAID_UP), "amount_remaining")
     assert "invoice.payment_succeeded.v1" in {source.type for source in found.facts}
     assert (found.stored, found.agrees) == (0, True)
+
+
+def test_a_refund_that_came_back_is_paid_again_as_far_as_it_is_owed() -> None:
+    half = recorded(amount=5_000)
+    went, back = refunded(amount=2_000, reopened=2_000), refund_failed("bank_1")
+    for history in ((*OPEN, half, went, back), (*OPEN, half, went, back, refunded(
+        refund="ref_2", amount=5_000, reopened=5_000
+    ))):  # fmt: skip
+        found = explained(told(history), "amount_paid")
+        assert (found.agrees, found.stored) == (True, found.recomputed)
+        assert "invoice.refund_failed.v1" in {source.type for source in found.facts}
 
 
 @pytest.mark.parametrize("name", ["tax", "total", "amount_due", "amount_remaining"])

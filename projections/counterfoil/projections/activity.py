@@ -43,6 +43,7 @@ _MONEY: Mapping[tuple[str, str], tuple[str, int]] = {
     ("invoice.reconciled.v", _CASH): ("received", 1),
     ("invoice.payment_succeeded.v", _CASH): ("received", 1),
     ("invoice.payment_refunded.v", _CASH): ("refunded", -1),
+    ("invoice.refund_failed.v", _CASH): ("refunded", -1),  # it came back
     ("invoice.credit_applied.v", _REVENUE): ("credited", 1),
     ("invoice.credit_applied.v", _TAX): ("credited", 1),
     ("invoice.credit_withdrawn.v", _REVENUE): ("credited", 1),

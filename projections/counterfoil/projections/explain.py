@@ -293,12 +293,15 @@ class _Books:
 
     def _amount_paid(self) -> int:
         paid = 0
+        went: dict[str, events.PaymentRefunded] = {}
         for told in self._facts:
             match told.fact:
                 case events.PaymentSucceeded() as fact:
                     counts = fact.amount - fact.surplus - fact.settled_before
                 case events.PaymentRefunded() as fact:
-                    counts = -fact.reopened
+                    went[fact.refund], counts = fact, -fact.reopened
+                case events.RefundFailed(refund=refund) as fact if refund in went:  # it came back
+                    counts = went.pop(refund).reopened - fact.surplus
                 case events.InvoiceReconciled(settled=counts) if counts:
                     pass
                 case _:

@@ -109,7 +109,8 @@ def _of_money(fact: _OfMoney, currency: str | None) -> str:
             return f"Refund {fact.refund}: {asked}{_because(fact.reason)}."
         case events.RefundFailed():
             why = f"{fact.message} ({fact.code})" if fact.message else fact.code
-            return f"Refund {fact.refund} of payment {fact.payment} failed: {why}."
+            more = f"; {amount(fact.surplus)} is customer credit" if fact.surplus else ""
+            return f"Refund {fact.refund} of payment {fact.payment} failed: {why}{more}."
         case events.PaymentRefunded():
             again = f"; {amount(fact.reopened)} is owed again" if fact.reopened else ""
             back = f"{amount(fact.amount)} of payment {fact.payment} went back"

@@ -38,7 +38,7 @@ SELECT CAST('[' || coalesce(group_concat(
 ), '') || ']' AS BLOB)
 FROM (
     SELECT tenant, stream, count(*) AS count, group_concat(
-        format('["%s",%d,%d,%d,', type, version, position, recorded_at) || body || ']'
+        printf('["%s",%d,%d,%d,', type, version, position, recorded_at) || body || ']'
     ) AS facts
     FROM facts WHERE {those} AND +position <= :position GROUP BY tenant, stream
 )

@@ -21,7 +21,6 @@ from counterfoil.domain.invoice.events import (
     PaymentAttempted,
     PaymentFailed,
     RefundAttempted,
-    RefundFailed,
 )
 from counterfoil.projections.filters import Filters
 from counterfoil.projections.invoice import Invoice
@@ -37,7 +36,6 @@ UNPRINTED = (
     PaymentAttempted,
     PaymentFailed,
     RefundAttempted,
-    RefundFailed,
 )
 
 
