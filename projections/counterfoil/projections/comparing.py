@@ -43,7 +43,7 @@ class Comparison:
         """How many cells or whole rows differ."""
         return sum(table.differing for table in self.tables)
 
-    def compare(self, projections: Sequence[Projection], live: Session, made: Session) -> None:
+    def compare(self, projections: tuple[Projection, ...], live: Session, made: Session) -> None:
         """Compare every cell of these read models as they are live and as they were made."""
         tables = [(one, table) for one in projections for table in one.tables]
         self._total += sum(table_size(live, table) for _, table in tables)

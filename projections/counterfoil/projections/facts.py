@@ -24,12 +24,12 @@ class Discount(Struct, gc=False):
 
 
 class Line(Struct, gc=False):
-    id: str
     description: str
     quantity: str
     unit_price: str
     tax: Tax
     discount: Discount | None
+    id: str
     discounted: int
     amount: int
     net: int

@@ -27,7 +27,7 @@ class Followed(NamedTuple):
 
 def follow(
     session: Session,
-    projections: Sequence[Projection],
+    projections: tuple[Projection, ...],
     after: int,
     *,
     limit: int,
@@ -44,7 +44,7 @@ def follow(
 
 def _found(
     session: Session,
-    projections: Sequence[Projection],
+    projections: tuple[Projection, ...],
     after: int,
     page: Sequence[tuple[str, str, Fact]],
 ) -> Iterator[Change]:
@@ -71,7 +71,7 @@ def _before(
 
 
 def _changes(
-    projections: Sequence[Projection],
+    projections: tuple[Projection, ...],
     before: Mapping[tuple[str, str], History],
     new: History,
 ) -> Iterable[Change]:

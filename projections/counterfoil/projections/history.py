@@ -5,7 +5,6 @@ version.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -26,8 +25,7 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     body: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """All facts of a stream in order; of a number series, its first and any later ones.
 
     Of one that is `past`, the rows are only compared with those that came after it.

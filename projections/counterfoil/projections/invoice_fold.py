@@ -73,49 +73,40 @@ class Refund:
         self.ended_at: int | None = None
 
 
-class FoldedInvoice:
+class FoldedInvoice(msgspec.Struct, gc=False):
     """An invoice after its facts, and what the facts were that read models list one by one."""
 
-    __slots__ = (
-        "_customer", "amount_paid", "attempt_count", "books", "cash", "created", "credited",
-        "currency", "discount", "document", "finalized_at", "id", "known_at", "lines",
-        "marked_uncollectible_at", "metadata", "noting", "out_of_band", "paid_at", "past",
-        "payments", "post_payment", "pre_payment", "refunds", "sent_at", "status", "tax_rounding",
-        "tenant", "terms", "version", "voided_at",
-    )  # fmt: skip
-
-    def __init__(self, history: History, drafted: Fact, *, noting: bool) -> None:
-        said = _said(drafted, _drafted)
-        self.past = history.past
-        self.noting = noting
-        self.tenant = history.tenant
-        self.id = history.stream
-        self.currency = said.currency
-        self.tax_rounding = said.tax_rounding
-        self.terms = said.terms
-        self.metadata = said.metadata
-        self.created = self.known_at = drafted.at
-        self.version = drafted.version
-        self.status = DRAFT
-        self.lines: dict[str, facts.Line] = {}
-        self.discount: msgspec.Raw | None = None
-        self.document: facts.InvoiceFinalized | None = None
-        self.finalized_at: int | None = None
-        self.sent_at: int | None = None
-        self.paid_at: int | None = None
-        self.voided_at: int | None = None
-        self.marked_uncollectible_at: int | None = None
-        self.payments: dict[str, Payment] = {}
-        self.refunds: dict[str, Refund] = {}
-        self.credited: dict[str, facts.CreditApplied] = {}
-        self.attempt_count = 0
-        self.cash = 0
-        self.amount_paid = 0
-        self.pre_payment = 0
-        self.post_payment = 0
-        self.out_of_band = 0
-        self.books: list[Noted] = []
-        self._customer: facts.Party | None = None
+    tenant: str
+    id: str
+    past: bool
+    noting: bool
+    currency: str
+    tax_rounding: str
+    terms: facts.Terms
+    metadata: msgspec.Raw
+    created: int
+    known_at: int
+    version: int
+    status: str = DRAFT
+    lines: dict[str, facts.Line] = {}
+    discount: msgspec.Raw | None = None
+    document: facts.InvoiceFinalized | None = None
+    finalized_at: int | None = None
+    sent_at: int | None = None
+    paid_at: int | None = None
+    voided_at: int | None = None
+    marked_uncollectible_at: int | None = None
+    payments: dict[str, Payment] = {}
+    refunds: dict[str, Refund] = {}
+    credited: dict[str, facts.CreditApplied] = {}
+    attempt_count: int = 0
+    cash: int = 0
+    amount_paid: int = 0
+    pre_payment: int = 0
+    post_payment: int = 0
+    out_of_band: int = 0
+    books: list[Noted] = []
+    _customer: facts.Party | None = None
 
     @property
     def customer(self) -> facts.Party:
@@ -173,13 +164,14 @@ def fold_invoice(history: History, *, noting: bool = True) -> FoldedInvoice:
     """The invoice after these facts, with its books noted or without; whatever cannot have
     happened stops with its position.
     """
-    fact = history.facts[0]
+    facts_left = iter(history.facts)
+    fact = next(facts_left)
     if fact.type != events.InvoiceDrafted.stored_as:
         what = f"{fact.type} cannot happen to an invoice that was never drafted"
         raise history.corrupt(what, fact)
     try:
-        invoice = FoldedInvoice(history, fact, noting=noting)
-        for fact in history.facts[1:]:
+        invoice = _begun(history, fact, noting=noting)
+        for fact in facts_left:
             phase, read, tell = _TOLD[fact.type]
             if invoice.status not in phase:
                 what = f"{fact.type} cannot happen to an invoice that is {invoice.status}"
@@ -188,18 +180,34 @@ def fold_invoice(history: History, *, noting: bool = True) -> FoldedInvoice:
             # is known from the latest time that any fact up to it tells.
             if fact.at > invoice.known_at:  # noqa: PLR1730 (calling max takes three times as long)
                 invoice.known_at = fact.at
-            tell(invoice, fact, _said(fact, read))
-            invoice.version = fact.version
+            said: Any = fact.body
+            if type(said) is msgspec.Raw:  # it was not read together with its stream
+                said = read(said)
+            tell(invoice, fact, said)
     except UNREADABLE as error:
         what = f"{fact.type} is nothing that an invoice can be told"
         raise history.corrupt(what, fact) from error
+    invoice.version = fact.version
     return invoice
 
 
-def _said(fact: Fact, read: Callable[[msgspec.Raw], Any]) -> Any:
-    """What a fact says, as far as it was not read together with its stream."""
-    body: Any = fact.body
-    return read(body) if isinstance(body, msgspec.Raw) else body
+def _begun(history: History, fact: Fact, *, noting: bool) -> FoldedInvoice:
+    said: Any = fact.body
+    if isinstance(said, msgspec.Raw):
+        said = _drafted(said)
+    return FoldedInvoice(
+        history.tenant,
+        history.stream,
+        history.past,
+        noting,
+        said.currency,
+        said.tax_rounding,
+        said.terms,
+        said.metadata,
+        fact.at,
+        fact.at,
+        fact.version,
+    )
 
 
 # --- one by one -------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ class Projections:
             try:
                 with self._store.writing() as session:
                     if projection in _held(session)[0]:
-                        _taken(session, [projection], position, 1)
+                        _taken(session, (projection,), position, 1)
             except CorruptHistory as error:
                 said = f"{error}" if error.position else f"position {position + 1}: {error}"
                 with self._store.writing() as session:
@@ -200,7 +200,7 @@ def _step(session: Session, limit: int) -> Followed:
     return _taken(session, group, position, limit if known is None else min(limit, known))
 
 
-def _taken(session: Session, group: Sequence[Projection], position: int, limit: int) -> Followed:
+def _taken(session: Session, group: tuple[Projection, ...], position: int, limit: int) -> Followed:
     step = follow(session, group, position, limit=limit)
     for projection in group:
         session.execute(
@@ -210,7 +210,7 @@ def _taken(session: Session, group: Sequence[Projection], position: int, limit: 
     return step
 
 
-def _held(session: Session) -> tuple[Sequence[Projection], int, int | None]:
+def _held(session: Session) -> tuple[tuple[Projection, ...], int, int | None]:
     """Those that are furthest behind, held until the end of the transaction: another worker waits,
     and then sees how far this one came.
     """
@@ -218,18 +218,18 @@ def _held(session: Session) -> tuple[Sequence[Projection], int, int | None]:
     return _furthest(session)
 
 
-def _furthest(session: Session) -> tuple[Sequence[Projection], int, int | None]:
+def _furthest(session: Session) -> tuple[tuple[Projection, ...], int, int | None]:
     """Those that are furthest behind, where they are, and how many facts the next are ahead."""
     end = last_position(session.select)
     if mode_of(session.select) == INLINE:
         return (), end, None
-    at: dict[int, list[Projection]] = {}
+    at: dict[int, tuple[Projection, ...]] = {}
     for name, version, position in session.select(
         "SELECT name, version, position FROM projections WHERE problem IS NULL ORDER BY position",
         {},
     ):
         if name in PROJECTIONS and version == PROJECTIONS[name].version and position < end:
-            at.setdefault(position, []).append(PROJECTIONS[name])
+            at[position] = (*at.get(position, ()), PROJECTIONS[name])
     if not at:
         return (), end, None
     position, *others = at

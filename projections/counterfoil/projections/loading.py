@@ -158,7 +158,7 @@ class Piece(NamedTuple):
         return sum(stretch.length for stretch in self.stretches)
 
     def rows(
-        self, projections: Sequence[Projection], reading: Reading
+        self, projections: tuple[Projection, ...], reading: Reading
     ) -> Mapping[Table, Sequence[Row]]:
         """The rows that these streams make, by table.
 
@@ -170,7 +170,8 @@ class Piece(NamedTuple):
         }
         for history in self.histories(reading):
             for table, made in rows_of(projections, history):
-                rows[table].extend(made)
+                if made:
+                    rows[table].extend(made)
         return {table: added(made) if table.adds else made for table, made in rows.items()}
 
     def histories(self, reading: Reading) -> Iterator[History]:
@@ -180,7 +181,7 @@ class Piece(NamedTuple):
             history = _read_through(stretch, self.after, self.position, reading)
             _hold_whole(history, stretch, self.after)
             if opened is not None:
-                history = replace(history, facts=[*opened.facts, *history.facts])
+                history = history._replace(facts=[*opened.facts, *history.facts])
                 opened = None
             yield history
 
@@ -260,7 +261,7 @@ def _read_through(stretch: Stretch, after: Place, position: int, reading: Readin
             (whole,) = session.histories([stretch[:2]], position)
         known = after.version if stretch[:2] == after[:2] else 0
         facts = [fact for fact in whole.facts if fact.version > known]
-        return replace(whole, facts=facts[: stretch.length])
+        return whole._replace(facts=facts[: stretch.length])
 
 
 def _hold_whole(history: History, stretch: Stretch, after: Place) -> None:

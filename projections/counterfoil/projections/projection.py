@@ -8,7 +8,8 @@ stream, and a verification compares them with what is stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol
 
 from counterfoil.projections.history import UNREADABLE, History
@@ -93,26 +94,29 @@ _KINDS = frozenset({"invoice", "credit_note", "series"})
 TableRows = Iterator[tuple[Table, Sequence[Row]]]
 
 
-def rows_of(projections: Sequence[Projection], history: History) -> TableRows:
+def rows_of(projections: tuple[Projection, ...], history: History) -> TableRows:
     """All rows that a stream makes in the tables of these projections."""
     kind = history.kind
     if kind not in _KINDS:
         raise history.corrupt(f"no read model knows {history.facts[0].type}", history.facts[0])
-    mine = [projection for projection in projections if projection.kind == kind]
+    mine, noting = _of_kind(projections, kind)
     subject: object = history
     if mine and kind == "invoice":
-        noting = any(projection.reads_books for projection in mine)
         subject = fold_invoice(history, noting=noting)
     for projection in mine:
-        yield from zip(projection.tables, _rows(projection, subject, history), strict=True)
+        try:
+            made = projection.rows(subject)
+        except UNREADABLE as error:
+            last = history.facts[-1]
+            raise history.corrupt(f"{projection.name} cannot be made of it", last) from error
+        yield from zip(projection.tables, made, strict=True)
 
 
-def _rows(projection: Projection, subject: object, history: History) -> Sequence[Sequence[Row]]:
-    try:
-        return projection.rows(subject)
-    except UNREADABLE as error:
-        last = history.facts[-1]
-        raise history.corrupt(f"{projection.name} cannot be made of it", last) from error
+@lru_cache(maxsize=256)
+def _of_kind(projections: tuple[Projection, ...], kind: str) -> tuple[Sequence[Projection], bool]:
+    """Those that are made of such streams, and whether one of them reads the books."""
+    mine = [projection for projection in projections if projection.kind == kind]
+    return mine, any(projection.reads_books for projection in mine)
 
 
 class Change(NamedTuple):
@@ -126,7 +130,7 @@ class Change(NamedTuple):
 
 
 def changes(
-    projections: Sequence[Projection], before: History | None, after: History
+    projections: tuple[Projection, ...], before: History | None, after: History
 ) -> Iterator[Change]:
     """What differs between the rows of a stream as it was and as it is."""
     if before is None:
@@ -134,7 +138,7 @@ def changes(
             if rows:
                 yield Change(table, add=rows) if table.adds else Change(table, insert=rows)
         return
-    was = dict(rows_of(projections, replace(before, past=True)))
+    was = dict(rows_of(projections, before._replace(past=True)))
     for table, rows in rows_of(projections, after):
         if table.adds:
             taken_back = [(*row[:-1], -_number(row[-1])) for row in was[table]]

@@ -11,7 +11,9 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter, sleep
 
 from counterfoil.domain.errors import Conflict, CorruptHistory, CounterfoilError, Malformed
@@ -120,15 +122,11 @@ def _made(store: Store, going: _Rebuild, watch: Watch) -> tuple[int, float]:
     if going.phase == "load":
         _load(store, going, watch)
         with store.writing() as session:
-            _hold_totals(session, going)
+            _hold_all_facts(session, going)
             _enter(session, going, "index")
     if going.phase in {"load", "index"}:
         watch(Progress("index", going.position, going.position))
-        for table in going.tables:
-            if not table.adds:
-                with store.writing() as session:  # each alone, or SQLite's journal grows with all
-                    _enter(session, going, "index")
-                    session.index(table, going.shadow(table), going.mark)
+        _complete_all(store, going)
         with store.writing() as session:
             _enter(session, going, "catch up")
     return _swapped(store, going, _catch_up(store, going, watch), watch)
@@ -219,7 +217,7 @@ def _taken_over(session: Session, asked: tuple[Projection, ...]) -> _Rebuild | N
     return going
 
 
-def _listed(projections: Sequence[Projection]) -> str:
+def _listed(projections: tuple[Projection, ...]) -> str:
     return " ".join(f"{projection.name}:{projection.version}" for projection in projections)
 
 
@@ -266,20 +264,39 @@ def load_part(store: Store, token: str, number: int, watch: Callable[[int], None
     load(store, target, parts[number], watch)
 
 
-def _hold_totals(session: Session, going: _Rebuild) -> None:
-    """Hold what is stored against what was read: no fact left out, no row lost, doubled or cut."""
-    parts = Part.all(session, going.token)
-    facts = sum(part.facts for part in parts)
+def _hold_all_facts(session: Session, going: _Rebuild) -> None:
+    """Hold that no fact was left out."""
+    facts = sum(part.facts for part in Part.all(session, going.token))
     if facts != going.position:
         raise CorruptHistory(
             f"{facts} facts were loaded of {going.position}", stream="the log as a whole"
         )
-    for table in going.tables:
-        loaded = summed(part.totals.get(table.name, ()) for part in parts)
-        if not table.adds and loaded != stored_totals(session.select, table, going.shadow(table)):
+
+
+def _complete_all(store: Store, going: _Rebuild) -> None:
+    """Complete all tables, where the database works apart from us two at a time."""
+    tables = [table for table in going.tables if not table.adds]
+    with ThreadPoolExecutor(2 if store.stores_apart else 1) as others:
+        for _ in others.map(partial(_complete, store, going), tables):
+            pass
+
+
+def _complete(store: Store, going: _Rebuild, table: Table) -> None:
+    """Hold what is stored against what was read, no row lost, doubled or cut; make the indexes.
+
+    Each table alone, or SQLite's journal grows with all.
+    """
+    with store.writing() as session:
+        query = "SELECT 1 FROM rebuilds WHERE token = :token"
+        _hold(len(session.held(query, {"token": going.token})))
+        loaded = summed(
+            part.totals.get(table.name, ()) for part in Part.all(session, going.token)
+        )
+        if loaded != stored_totals(session.select, table, going.shadow(table)):
             raise Conflict(
                 f"table {table.name} does not hold what was loaded into it: rebuild it again"
             )
+        session.index(table, going.shadow(table), going.mark)
 
 
 def _enter(session: Session, going: _Rebuild, phase: str) -> None:

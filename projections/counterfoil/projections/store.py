@@ -32,6 +32,9 @@ class Session(Protocol):
     def select(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
         """The rows that a query finds; its values are written as `:name`."""
 
+    def held(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """The rows that a query finds; whoever would change them waits for the end of this."""
+
     def execute(self, query: str, values: Mapping[str, object]) -> int:
         """Change something, and say how many rows of it."""
 

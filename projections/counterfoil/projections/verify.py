@@ -76,7 +76,7 @@ def verify(
         end = last_position(session.select)
         positions = _positions(session, end)
         for position in sorted({positions[one.name] for one in projections}):
-            group = [one for one in projections if positions[one.name] == position]
+            group = tuple(one for one in projections if positions[one.name] == position)
             _verify(session, group, position, found, watch)
     return Verified(
         tuple(one.name for one in projections), end, found.rows, tuple(found.described), found.count
@@ -104,7 +104,7 @@ class _Found:
 
 
 def _verify(
-    session: Session, projections: Sequence[Projection], position: int, found: _Found, watch: Watch
+    session: Session, projections: tuple[Projection, ...], position: int, found: _Found, watch: Watch
 ) -> None:
     place, done = START, 0
     bounds: dict[Table, _Bound] = {}

@@ -26,7 +26,7 @@ class Inline:
     def __init__(self) -> None:
         self.generation = 0
         self.doubted = True
-        self._projections: Sequence[Projection] = ()
+        self._projections: tuple[Projection, ...] = ()
 
     def look(self, select: Select) -> None:
         """See what the database asks for, if that is another than what is known."""

@@ -54,6 +54,11 @@ _BY_KEY = (
     " SET LOCAL enable_hashagg = off; SET LOCAL enable_sort = off"
 )
 
+# Two tables at a time get their indexes; helpers of the server's would be in their way.
+_INDEXING = (
+    "SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL max_parallel_maintenance_workers = 0"
+)
+
 # So many new rows are worth a COPY of their own.
 _FEW = 20
 
@@ -135,6 +140,10 @@ class PostgresSession:
         """A query on its way."""
         return self._run(named(query), values)
 
+    def held(self, query: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """The rows that a query finds; whoever would change them waits for the end of this."""
+        return self.select(f"{query} FOR SHARE", values)
+
     def execute(self, query: str, values: Mapping[str, object]) -> int:
         """Change something, and say how many rows of it."""
         return self._run(named(query), values).rowcount
@@ -146,7 +155,7 @@ class PostgresSession:
 
     def index(self, table: Table, name: str, mark: str) -> None:
         """Make its indexes, with names that no other table's have."""
-        self._connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
+        self._connection.execute(_INDEXING)
         for statement in sql.indexes(table, name, mark):
             self._connection.execute(statement.encode())
         # The planner is told of what it may choose by; of all columns, it would take longer than

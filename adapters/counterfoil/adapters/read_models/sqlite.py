@@ -102,6 +102,9 @@ class SQLiteSession:
         self._cursor.execute(query, values)
         return self._cursor.fetchall()
 
+    # There is one writer, who need not hold anything.
+    held = select
+
     def execute(self, query: str, values: Mapping[str, object]) -> int:
         """Change something, and say how many rows of it."""
         self._cursor.execute(query, values)

@@ -231,7 +231,7 @@ def _compare(of: Opened, target: Opened, player: Player, comparison: Comparison)
         for position in sorted(set(positions.values())):
             _play_on(target, player, rest(live, player.position, position))
             _hold_whole(player, position)
-            group = [one for one in _EVERY if positions[one.name] == position]
+            group = tuple(one for one in _EVERY if positions[one.name] == position)
             with target.store.reading(*_TABLES) as made:
                 comparison.compare(group, live, made)
         # What live read models have not taken in yet is a part of the log all the same.

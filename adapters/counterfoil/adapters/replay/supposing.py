@@ -154,7 +154,7 @@ def _rows(projection: Projection, history: History) -> _Rows:
         return {}
     return {
         _called(table, row): dict(zip(table.names, row, strict=True))
-        for table, rows in rows_of([projection], history)
+        for table, rows in rows_of((projection,), history)
         for row in rows
     }
 
