@@ -164,8 +164,8 @@ class Faulty:
         self.stores_apart = store.stores_apart
 
     @contextmanager
-    def writing(self) -> Iterator[Any]:
-        with self._store.writing() as session:
+    def writing(self, *, lasting: bool = True) -> Iterator[Any]:
+        with self._store.writing(lasting=lasting) as session:
             yield _FaultySession(self, session)
 
     @contextmanager

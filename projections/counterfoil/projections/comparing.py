@@ -6,7 +6,7 @@ sort alike. No more than a page of each is held at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from counterfoil.projections.projection import Projection, Row, Table

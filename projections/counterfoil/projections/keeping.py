@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Event
 
 from counterfoil.domain.errors import Conflict, CorruptHistory, Unavailable

@@ -10,11 +10,10 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import msgspec
 
@@ -140,22 +139,55 @@ class Target:
 Reading = Callable[[], AbstractContextManager[Session]]
 
 
-class Piece(NamedTuple):
+class Piece:
     """Some whole streams, one after the other, behind a place and as far as a position. A series
-    may be cut at either end; `opened` is the fact that opened one which is cut at its beginning.
+    may be cut at either end.
+
+    How far it `reached`, how many facts there are in it, and whether it is the `last`, is known
+    when its stretches have come.
     """
 
-    stretches: Sequence[Stretch]
-    after: Place
-    position: int
-    reached: Place
-    last: bool
-    opened: History | None
+    def __init__(self, session: Session, position: int, after: Place, until: Place | None) -> None:
+        self.reached = after
+        self.facts = 0
+        self.last = False
+        self._position = position
+        self._after = after
+        # The fact that opened the series which is cut at its beginning, if one is.
+        self._opened = session.beginnings([after[:2]])
+        self._source = self._coming(session, until)
+        self.stretches: Iterable[Stretch] = self._source
 
-    @property
-    def facts(self) -> int:
-        """How many facts there are in it."""
-        return sum(stretch.length for stretch in self.stretches)
+    def _coming(self, session: Session, until: Place | None) -> Generator[Stretch]:
+        limit = min(PIECE, session.window_max)
+        while not self.facts and not self.last:
+            count, last, held = 0, None, None
+            for stretch in session.window(self._after, until, self._position, limit):
+                if held is not None:
+                    yield held
+                count, last, held = count + stretch.length, held, stretch
+            self.last = count < limit
+            if held is not None and (self.last or self._is_series(held, session)):
+                yield held
+                last = held
+            elif held is not None:
+                count -= held.length
+            if last is not None:
+                self.facts = count
+                self.reached = Place(*last[:2], self._known(last) + last.length)
+            limit *= 2
+
+    def close(self) -> None:
+        """Leave off reading what has not come."""
+        self._source.close()
+
+    def _is_series(self, stretch: Stretch, session: Session) -> bool:
+        """Whether it may be cut anywhere: of anything else, all facts are needed."""
+        return self._read_through(stretch, lambda: nullcontext(session)).kind == "series"
+
+    def _known(self, stretch: Stretch) -> int:
+        """How many facts of a stream came in the piece before this."""
+        return self._after.version if stretch[:2] == self._after[:2] else 0
 
     def rows(
         self, projections: tuple[Projection, ...], reading: Reading
@@ -176,102 +208,118 @@ class Piece(NamedTuple):
 
     def histories(self, reading: Reading) -> Iterator[History]:
         """The streams, each read when it is its turn."""
-        opened = self.opened
-        for stretch in self.stretches:
-            history = _read_through(stretch, self.after, self.position, reading)
-            _hold_whole(history, stretch, self.after)
-            if opened is not None:
-                history = history._replace(facts=[*opened.facts, *history.facts])
-                opened = None
+        stretches = iter(self.stretches)
+        for stretch in stretches:  # only the first can be one that goes on
+            known = self._known(stretch)
+            history = self._read_through(stretch, reading)
+            _hold_whole(history, stretch, known)
+            if known:
+                history = history._replace(facts=[*self._opened[0].facts, *history.facts])
             yield history
+            break
+        for stretch in stretches:
+            history = self._read_through(stretch, reading)
+            _hold_whole(history, stretch, 0)
+            yield history
+
+    def _read_through(self, stretch: Stretch, reading: Reading) -> History:
+        try:
+            return stretch.read()
+        except msgspec.DecodeError:
+            # Something in there is no JSON: fact by fact, it can be said what.
+            with reading() as session:
+                (whole,) = session.histories([stretch[:2]], self._position)
+            known = self._known(stretch)
+            facts = [fact for fact in whole.facts if fact.version > known]
+            return whole._replace(facts=facts[: stretch.length])
+
+
+def read_piece(session: Session, position: int, after: Place, until: Place | None) -> Piece:
+    """The next piece behind a place, all of which has come."""
+    piece = Piece(session, position, after, until)
+    piece.stretches = list(piece.stretches)
+    return piece
 
 
 def load(store: Store, target: Target, part: Part, watch: Callable[[int], None]) -> None:
-    """Load what is left of a part. While one piece becomes rows, the next is read, and the one
-    before it is stored.
-    """
-    with ThreadPoolExecutor(max_workers=2) as others, undisturbed():
-        coming = others.submit(_read, store, target, part.place, part.until)
-        storing: Future[int] | None = None
-        while not part.done:
-            piece = coming.result()
-            if not piece.last:
-                coming = others.submit(_read, store, target, piece.reached, part.until)
+    """Load what is left of a part. While one piece becomes rows, the one before it is stored."""
+    pieces = _as_they_come if store.stores_apart else _read_ahead
+    with (
+        ThreadPoolExecutor(max_workers=1) as other,
+        closing(pieces(store, target, part)) as coming,
+        undisturbed(),
+    ):
+        storing: Future[Part] | None = None
+        for piece in coming:
             rows = piece.rows(target.projections, store.reading)
-            part = _reached(part, piece, rows)
             if storing is not None:
-                watch(storing.result())
-            storing = others.submit(_store, store, target, part, piece.facts, rows)
+                part = _stored(storing, part, watch)
+            storing = other.submit(_store, store, target, part, piece, rows)
             if not store.stores_apart:
                 wait([storing])
         if storing is not None:
-            watch(storing.result())
+            _stored(storing, part, watch)
+
+
+def _stored(storing: Future[Part], before: Part, watch: Callable[[int], None]) -> Part:
+    part = storing.result()
+    watch(part.facts - before.facts)
+    return part
+
+
+def _as_they_come(store: Store, target: Target, part: Part) -> Generator[Piece]:
+    """Pieces whose streams another process reads while we make rows of those before them."""
+    place, last = part.place, part.done
+    while not last:
+        with (
+            store.reading() as session,
+            # Who cannot go on must leave off reading before the transaction can end.
+            closing(Piece(session, target.position, place, part.until)) as piece,
+        ):
+            yield piece
+        place, last = piece.reached, piece.last
+
+
+def _read_ahead(store: Store, target: Target, part: Part) -> Generator[Piece]:
+    """Pieces of which the next is read while we make rows of one."""
+
+    def read(after: Place) -> Piece:
+        with store.reading() as session:
+            return read_piece(session, target.position, after, part.until)
+
+    if part.done:
+        return
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(read, part.place)
+        while not (piece := coming.result()).last:
+            coming = reader.submit(read, piece.reached)
+            yield piece
+        yield piece
 
 
 def _store(
-    store: Store, target: Target, part: Part, facts: int, rows: Mapping[Table, Sequence[Row]]
-) -> int:
+    store: Store, target: Target, part: Part, piece: Piece, rows: Mapping[Table, Sequence[Row]]
+) -> Part:
     """Store the rows of a piece, and how far the part is loaded with them."""
-    with store.writing() as session:
+    part = _reached(part, piece, rows)
+    # A crash of the server that undoes it undoes what came later as well, and the swap comes last.
+    with store.writing(lasting=False) as session:
         for table, made in rows.items():
             into = session.write if table.adds else session.load
             if made:
                 into(table, target.name(table), made)
         if not part.reach(session, target.token):
             raise TakenOver
-    return facts
+    return part
 
 
-def _read(store: Store, target: Target, after: Place, until: Place | None) -> Piece:
-    with store.reading() as session:
-        return read_piece(session, target.position, after, until)
-
-
-def read_piece(session: Session, position: int, after: Place, until: Place | None) -> Piece:
-    """The next streams behind a place, as far as another, with their facts up to a position."""
-
-    def end() -> History:
-        return _read_through(stretches[-1], after, position, lambda: nullcontext(session))
-
-    limit = min(PIECE, session.window_max)
-    while True:
-        stretches = session.window(after, until, position, limit)
-        last = sum(stretch.length for stretch in stretches) < limit
-        if last or end().kind == "series":
-            break  # a series may be cut anywhere; of anything else, all facts are needed
-        stretches.pop()
-        if stretches:
-            break
-        limit *= 2
-    reached, opened = after, None
-    if stretches:
-        tenant, stream, *_ = stretches[-1]
-        reached = Place(tenant, stream, end().facts[-1].version)
-        if stretches[0][:2] == after[:2]:
-            (opened,) = session.beginnings([after[:2]])
-    return Piece(stretches, after, position, reached, last, opened)
-
-
-def _read_through(stretch: Stretch, after: Place, position: int, reading: Reading) -> History:
-    try:
-        return stretch.read()
-    except msgspec.DecodeError:
-        # Something in there is no JSON: fact by fact, it can be said what.
-        with reading() as session:
-            (whole,) = session.histories([stretch[:2]], position)
-        known = after.version if stretch[:2] == after[:2] else 0
-        facts = [fact for fact in whole.facts if fact.version > known]
-        return whole._replace(facts=facts[: stretch.length])
-
-
-def _hold_whole(history: History, stretch: Stretch, after: Place) -> None:
+def _hold_whole(history: History, stretch: Stretch, known: int) -> None:
     """Hold that no fact is missing: versions count up by one."""
-    expected = after.version + 1 if stretch[:2] == after[:2] else 1
-    first, last = history.facts[0], history.facts[-1]
-    if first.version != expected or last.version - expected + 1 != len(history.facts):
-        raise history.corrupt("facts of this stream are missing", first)
-    if len(history.facts) != stretch.length:
-        raise history.corrupt("facts of this stream are not what they were counted as", first)
+    facts = history.facts
+    if facts[0].version != known + 1 or facts[-1].version - known != len(facts):
+        raise history.corrupt("facts of this stream are missing", facts[0])
+    if len(facts) != stretch.length:
+        raise history.corrupt("facts of this stream are not what they were counted as", facts[0])
 
 
 def _reached(part: Part, piece: Piece, rows: Mapping[Table, Sequence[Row]]) -> Part:

@@ -70,6 +70,11 @@ class Table:
         found = [column for index in self.indexes for column in index.columns.split(", ")]
         return tuple(dict.fromkeys((*self.key, *found)))
 
+    @property
+    def indexes_count(self) -> int:
+        """How many indexes it has; the first is its key's."""
+        return 1 + len(self.indexes)
+
     def key_of(self, row: Row) -> Key:
         """The part of a row that tells it from all others; the key's columns come first."""
         return row[: len(self.key)]

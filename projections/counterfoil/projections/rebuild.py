@@ -126,7 +126,7 @@ def _made(store: Store, going: _Rebuild, watch: Watch) -> tuple[int, float]:
             _enter(session, going, "index")
     if going.phase in {"load", "index"}:
         watch(Progress("index", going.position, going.position))
-        _complete_all(store, going)
+        _complete(store, going)
         with store.writing() as session:
             _enter(session, going, "catch up")
     return _swapped(store, going, _catch_up(store, going, watch), watch)
@@ -169,7 +169,7 @@ def _begun(session: Session, projections: tuple[Projection, ...], workers: int) 
     for table in going.tables:
         session.create(table, going.shadow(table))
         if table.adds:  # what is added to must be found
-            session.index(table, going.shadow(table), going.mark)
+            session.index(table, going.shadow(table), going.mark, 0)
     session.execute(
         "INSERT INTO rebuilds (token, mark, names, position, phase)"
         " VALUES (:token, :mark, :names, :position, 'load')",
@@ -273,30 +273,53 @@ def _hold_all_facts(session: Session, going: _Rebuild) -> None:
         )
 
 
-def _complete_all(store: Store, going: _Rebuild) -> None:
-    """Complete all tables, where the database works apart from us two at a time."""
-    tables = [table for table in going.tables if not table.adds]
-    with ThreadPoolExecutor(2 if store.stores_apart else 1) as others:
-        for _ in others.map(partial(_complete, store, going), tables):
-            pass
+Work = Callable[[Session], object]
 
 
-def _complete(store: Store, going: _Rebuild, table: Table) -> None:
-    """Hold what is stored against what was read, no row lost, doubled or cut; make the indexes.
-
-    Each table alone, or SQLite's journal grows with all.
+def _complete(store: Store, going: _Rebuild) -> None:
+    """Hold all tables against what was read, and make their indexes: one thing at a time, or two
+    where the database works apart from us. The shortest way is to begin each kind of work together.
     """
-    with store.writing() as session:
+    tables = [table for table in going.tables if not table.adds]
+    steps: tuple[list[Work], ...] = (
+        [partial(_hold_totals, going, table) for table in tables],
+        [
+            partial(_index, going, table, number)
+            for table in tables
+            for number in range(table.indexes_count)
+        ],
+        [partial(_survey, going, table) for table in tables],
+    )
+    with ThreadPoolExecutor(2 if store.stores_apart else 1) as others:
+        for step in steps:
+            for _ in others.map(partial(_do, store, going), step):
+                pass
+
+
+def _do(store: Store, going: _Rebuild, work: Work) -> None:
+    """Do something in a transaction of its own, or SQLite's journal grows with all of it."""
+    with store.writing(lasting=False) as session:
         query = "SELECT 1 FROM rebuilds WHERE token = :token"
         _hold(len(session.held(query, {"token": going.token})))
-        loaded = summed(
-            part.totals.get(table.name, ()) for part in Part.all(session, going.token)
+        work(session)
+
+
+def _hold_totals(going: _Rebuild, table: Table, session: Session) -> None:
+    """Hold what is stored against what was read: no row lost, doubled or cut."""
+    parts = Part.all(session, going.token)
+    loaded = summed(part.totals.get(table.name, ()) for part in parts)
+    if loaded != stored_totals(session.select, table, going.shadow(table)):
+        raise Conflict(
+            f"table {table.name} does not hold what was loaded into it: rebuild it again"
         )
-        if loaded != stored_totals(session.select, table, going.shadow(table)):
-            raise Conflict(
-                f"table {table.name} does not hold what was loaded into it: rebuild it again"
-            )
-        session.index(table, going.shadow(table), going.mark)
+
+
+def _index(going: _Rebuild, table: Table, number: int, session: Session) -> None:
+    session.index(table, going.shadow(table), going.mark, number)
+
+
+def _survey(going: _Rebuild, table: Table, session: Session) -> None:
+    session.survey(table, going.shadow(table))
 
 
 def _enter(session: Session, going: _Rebuild, phase: str) -> None:

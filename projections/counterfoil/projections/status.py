@@ -123,7 +123,8 @@ def begin(session: Session) -> None:
         if projection.name not in stored:
             for table in projection.tables:
                 session.create(table, table.name)
-                session.index(table, table.name, "0")
+                for number in range(table.indexes_count):
+                    session.index(table, table.name, "0", number)
             session.execute(
                 "INSERT INTO projections (name, version, position) VALUES (:name, :version, 0)",
                 {"name": projection.name, "version": projection.version},

@@ -41,8 +41,11 @@ class Session(Protocol):
     def create(self, table: Table, name: str) -> None:
         """Make an empty table by this name, without indexes; one that is there is dropped."""
 
-    def index(self, table: Table, name: str, mark: str) -> None:
-        """Make its indexes, with names that no other table's have."""
+    def index(self, table: Table, name: str, mark: str, number: int) -> None:
+        """Make one of its indexes, by a name that no other table's has."""
+
+    def survey(self, table: Table, name: str) -> None:
+        """Let the database know what is in it, to choose by how it answers."""
 
     def load(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows in a table that has none of their keys, by the fastest way there is."""
@@ -68,9 +71,11 @@ class Session(Protocol):
     def size(self, name: str) -> int:
         """How many bytes a table and its indexes take."""
 
-    def window(self, after: Place, until: Place | None, position: int, limit: int) -> list[Stretch]:
+    def window(
+        self, after: Place, until: Place | None, position: int, limit: int
+    ) -> Iterable[Stretch]:
         """The next facts in the order of streams, as far as a place and a position; nothing of them
-        is read yet.
+        is read yet. Until the last has come, nothing else can be asked.
         """
 
     def page(self, after: int, limit: int) -> list[tuple[str, str, Fact]]:
@@ -93,8 +98,10 @@ class Store(Protocol):
     workers_max: int
     workers_why: str
 
-    def writing(self) -> AbstractContextManager[Session]:
-        """Begin a transaction that changes something; an exception undoes it."""
+    def writing(self, *, lasting: bool = True) -> AbstractContextManager[Session]:
+        """Begin a transaction that changes something; an exception undoes it. One that is not
+        `lasting` need not be on the disk before a later one is that lasts.
+        """
 
     def reading(self, *tables: Table) -> AbstractContextManager[Session]:
         """Begin a transaction that sees one moment only, however long it reads these tables."""

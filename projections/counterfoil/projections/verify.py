@@ -104,7 +104,11 @@ class _Found:
 
 
 def _verify(
-    session: Session, projections: tuple[Projection, ...], position: int, found: _Found, watch: Watch
+    session: Session,
+    projections: tuple[Projection, ...],
+    position: int,
+    found: _Found,
+    watch: Watch,
 ) -> None:
     place, done = START, 0
     bounds: dict[Table, _Bound] = {}

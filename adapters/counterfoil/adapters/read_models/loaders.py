@@ -92,7 +92,7 @@ def main() -> int:
 
     told = json.load(sys.stdin)
     try:
-        with closing(PostgresLog(told["database"], pool_size=2, pool_size_max=2)) as log:
+        with closing(PostgresLog(told["database"], pool_size=2, pool_size_max=3)) as log:
             load_part(
                 PostgresStore(log),
                 told["token"],

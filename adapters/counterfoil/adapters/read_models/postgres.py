@@ -33,7 +33,7 @@ _TYPES = {"text": "text", "integer": "int8"}
 _FACT = "tenant, stream, type, version, position, recorded_at, body"
 # A stream comes as one JSON text: half of reading facts row by row is taking rows apart. What is
 # put together here stands in the order of the index, which the settings below make sure is used.
-_WINDOW = """
+_WINDOW = b"""
 SELECT tenant, stream, count(*), '['::bytea || string_agg(
     convert_to(
         '["' || type || '",' || version || ',' || position || ',' || recorded_at || ',', 'UTF8'
@@ -54,10 +54,16 @@ _BY_KEY = (
     " SET LOCAL enable_hashagg = off; SET LOCAL enable_sort = off"
 )
 
-# Two tables at a time get their indexes; helpers of the server's would be in their way.
+# A third of what it looks at by default tells one index from another as well.
+_SURVEYING = "SET LOCAL default_statistics_target = 30"
+
+# Two indexes are made at a time; helpers of the server's would be in their way.
 _INDEXING = (
     "SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL max_parallel_maintenance_workers = 0"
 )
+
+# So many streams are taken from the server at once; older libraries of its take them one by one.
+_AT_ONCE = 8 if psycopg.capabilities.has_stream_chunked() else 1
 
 # So many new rows are worth a COPY of their own.
 _FEW = 20
@@ -78,9 +84,11 @@ class PostgresStore:
         self._log = log
 
     @contextmanager
-    def writing(self) -> Iterator[PostgresSession]:
+    def writing(self, *, lasting: bool = True) -> Iterator[PostgresSession]:
         """Begin a transaction that changes something; an exception undoes it."""
         with self._log.connection() as connection, connection.transaction():
+            if not lasting:
+                connection.execute("SET LOCAL synchronous_commit = off")
             yield PostgresSession(connection, self._log.codec)
 
     @contextmanager
@@ -153,13 +161,15 @@ class PostgresSession:
         self._connection.execute(f"DROP TABLE IF EXISTS {name}".encode())
         self._connection.execute(sql.create(table, name, "postgres").encode())
 
-    def index(self, table: Table, name: str, mark: str) -> None:
-        """Make its indexes, with names that no other table's have."""
+    def index(self, table: Table, name: str, mark: str, number: int) -> None:
+        """Make one of its indexes, by a name that no other table's has."""
         self._connection.execute(_INDEXING)
-        for statement in sql.indexes(table, name, mark):
-            self._connection.execute(statement.encode())
-        # The planner is told of what it may choose by; of all columns, it would take longer than
-        # the indexes.
+        self._connection.execute(sql.index(table, name, mark, number).encode())
+
+    def survey(self, table: Table, name: str) -> None:
+        """Let the planner know what is in it."""
+        # Of all columns, it would take longer than the indexes.
+        self._connection.execute(_SURVEYING)
         self._connection.execute(f"ANALYZE {name} ({', '.join(table.indexed)})".encode())
 
     def load(self, table: Table, name: str, rows: Sequence[Row]) -> None:
@@ -220,8 +230,10 @@ class PostgresSession:
         ((size,),) = self.select("SELECT pg_total_relation_size(:name::regclass)", {"name": name})
         return int(size)
 
-    def window(self, after: Place, until: Place | None, position: int, limit: int) -> list[Stretch]:
-        """The next facts in the order of streams, as far as a place and a position."""
+    def window(
+        self, after: Place, until: Place | None, position: int, limit: int
+    ) -> Iterator[Stretch]:
+        """The next facts in the order of streams, each stream's as it comes from the server."""
         values = {
             "tenant": after.tenant,
             "stream": after.stream,
@@ -232,15 +244,10 @@ class PostgresSession:
             "limit": limit,
         }
         self._connection.execute(_BY_KEY)
-        query = f"COPY ({_WINDOW}) TO STDOUT (FORMAT BINARY)".encode()
-        with self._connection.cursor() as cursor, cursor.copy(query, values) as copy:
-            copy.set_types(["text", "text", "int8", "bytea"])
-            rows = list(copy.rows())
         read = self._codec.history
-        return [
-            Stretch(tenant, stream, length, partial(read, tenant, stream, facts))
-            for tenant, stream, length, facts in rows
-        ]
+        with self._connection.cursor(binary=True, row_factory=tuple_row) as cursor:
+            for tenant, stream, length, facts in cursor.stream(_WINDOW, values, size=_AT_ONCE):
+                yield Stretch(tenant, stream, length, partial(read, tenant, stream, facts))
 
     def page(self, after: int, limit: int) -> list[tuple[str, str, Fact]]:
         """The next facts in the order of the log, with their tenants and streams."""

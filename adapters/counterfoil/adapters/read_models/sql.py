@@ -26,13 +26,20 @@ def _column(column: Column, dialect: Dialect) -> str:
     return f"{column.name} {_TYPES[dialect][column.type]}{'' if column.null else ' NOT NULL'}"
 
 
+def index(table: Table, name: str, mark: str, number: int) -> str:
+    """Make one of its indexes; `mark` sets its name apart from the replaced table's."""
+    if number == 0:
+        key = ", ".join(table.key)
+        return f"CREATE UNIQUE INDEX IF NOT EXISTS {table.name}_key_{mark} ON {name} ({key})"
+    one = table.indexes[number - 1]
+    on = f"{name} ({one.columns})" + (f" WHERE {one.where}" if one.where else "")
+    return f"CREATE INDEX IF NOT EXISTS {table.name}_{number}_{mark} ON {on}"
+
+
 def indexes(table: Table, name: str, mark: str) -> Iterator[str]:
-    """Make the indexes; `mark` sets their names apart from those of the table that is replaced."""
-    key = ", ".join(table.key)
-    yield f"CREATE UNIQUE INDEX IF NOT EXISTS {table.name}_key_{mark} ON {name} ({key})"
-    for place, one in enumerate(table.indexes, 1):
-        on = f"{name} ({one.columns})" + (f" WHERE {one.where}" if one.where else "")
-        yield f"CREATE INDEX IF NOT EXISTS {table.name}_{place}_{mark} ON {on}"
+    """Make all of them."""
+    for number in range(table.indexes_count):
+        yield index(table, name, mark, number)
 
 
 def insert(table: Table, name: str, values: str) -> str:

@@ -56,7 +56,7 @@ class SQLiteStore:
         self._log = log
 
     @contextmanager
-    def writing(self) -> Iterator[SQLiteSession]:
+    def writing(self, *, lasting: bool = True) -> Iterator[SQLiteSession]:
         """Begin a transaction that changes something; an exception undoes it."""
         with self._log.begun() as cursor:
             yield SQLiteSession(cursor.sqlite_cursor.connection, self._log.codec)
@@ -115,11 +115,13 @@ class SQLiteSession:
         self._cursor.execute(f"DROP TABLE IF EXISTS {name}")
         self._cursor.execute(sql.create(table, name, "sqlite"))
 
-    def index(self, table: Table, name: str, mark: str) -> None:
-        """Make its indexes, with names that no other table's have."""
+    def index(self, table: Table, name: str, mark: str, number: int) -> None:
+        """Make one of its indexes, by a name that no other table's has."""
         self._cursor.execute(_LARGE_CACHE)
-        for statement in sql.indexes(table, name, mark):
-            self._cursor.execute(statement)
+        self._cursor.execute(sql.index(table, name, mark, number))
+
+    def survey(self, table: Table, name: str) -> None:
+        """Nothing: every question has its index, and SQLite chooses without statistics."""
 
     def load(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows in a table that has none of their keys."""
