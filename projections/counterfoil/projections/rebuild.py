@@ -12,8 +12,8 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter, sleep
 
 from counterfoil.domain.errors import Conflict, CorruptHistory, CounterfoilError, Malformed
@@ -273,53 +273,52 @@ def _hold_all_facts(session: Session, going: _Rebuild) -> None:
         )
 
 
-Work = Callable[[Session], object]
-
-
 def _complete(store: Store, going: _Rebuild) -> None:
-    """Hold all tables against what was read, and make their indexes: one thing at a time, or two
-    where the database works apart from us. The shortest way is to begin each kind of work together.
+    """Hold all tables against what was read, and make their indexes: two at a time, where the
+    database does it while we wait.
     """
     tables = [table for table in going.tables if not table.adds]
-    steps: tuple[list[Work], ...] = (
-        [partial(_hold_totals, going, table) for table in tables],
-        [
-            partial(_index, going, table, number)
-            for table in tables
-            for number in range(table.indexes_count)
-        ],
-        [partial(_survey, going, table) for table in tables],
-    )
-    with ThreadPoolExecutor(2 if store.stores_apart else 1) as others:
-        for step in steps:
-            for _ in others.map(partial(_do, store, going), step):
-                pass
+    indexes = [(table, number) for table in tables for number in range(table.indexes_count)]
+    writers = 2 if store.stores_apart else 1
+    with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(writers) as others:
+        _all_done(readers.map(lambda table: _hold_totals(store, going, table), tables))
+        _all_done(others.map(lambda index: _index(store, going, *index), indexes))
+        _all_done(others.map(lambda table: _survey(store, going, table), tables))
 
 
-def _do(store: Store, going: _Rebuild, work: Work) -> None:
-    """Do something in a transaction of its own, or SQLite's journal grows with all of it."""
+def _all_done(done: Iterator[None]) -> None:
+    for _ in done:
+        pass
+
+
+def _hold_totals(store: Store, going: _Rebuild, table: Table) -> None:
+    """Hold what is stored against what was read: no row lost, doubled or cut."""
+    with store.reading() as session:
+        parts = Part.all(session, going.token)
+        loaded = summed(part.totals.get(table.name, ()) for part in parts)
+        if loaded != stored_totals(session.select, table, going.shadow(table)):
+            raise Conflict(
+                f"table {table.name} does not hold what was loaded into it: rebuild it again"
+            )
+
+
+def _index(store: Store, going: _Rebuild, table: Table, number: int) -> None:
+    with _still_ours(store, going) as session:
+        session.index(table, going.shadow(table), going.mark, number)
+
+
+def _survey(store: Store, going: _Rebuild, table: Table) -> None:
+    with _still_ours(store, going) as session:
+        session.survey(table, going.shadow(table))
+
+
+@contextmanager
+def _still_ours(store: Store, going: _Rebuild) -> Iterator[Session]:
+    """Write what nobody needs until the tables are swapped. Whoever would take over waits."""
     with store.writing(lasting=False) as session:
         query = "SELECT 1 FROM rebuilds WHERE token = :token"
         _hold(len(session.held(query, {"token": going.token})))
-        work(session)
-
-
-def _hold_totals(going: _Rebuild, table: Table, session: Session) -> None:
-    """Hold what is stored against what was read: no row lost, doubled or cut."""
-    parts = Part.all(session, going.token)
-    loaded = summed(part.totals.get(table.name, ()) for part in parts)
-    if loaded != stored_totals(session.select, table, going.shadow(table)):
-        raise Conflict(
-            f"table {table.name} does not hold what was loaded into it: rebuild it again"
-        )
-
-
-def _index(going: _Rebuild, table: Table, number: int, session: Session) -> None:
-    session.index(table, going.shadow(table), going.mark, number)
-
-
-def _survey(going: _Rebuild, table: Table, session: Session) -> None:
-    session.survey(table, going.shadow(table))
+        yield session
 
 
 def _enter(session: Session, going: _Rebuild, phase: str) -> None:

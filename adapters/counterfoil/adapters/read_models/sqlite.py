@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,11 @@ from counterfoil.projections.store import Place
 if TYPE_CHECKING:
     from counterfoil.adapters.event_store.sqlite import SQLiteLog
 
-# In KiB: what is loaded or indexed in one transaction need not go through the disk twice.
-_LARGE_CACHE, _SMALL_CACHE = "PRAGMA cache_size = -32000", "PRAGMA cache_size = -2000"
 _FACT = "tenant, stream, type, version, position, recorded_at, body"
 _KEYS = "SELECT tenant, stream, version FROM facts"
 _LAST = "ORDER BY tenant, stream, version LIMIT 1 OFFSET :skipped"
+# So many rows are stored by one statement: between two steps, threads wait for each other.
+_TOGETHER = 200
 # Many streams come as one JSON text, made in one step, in which other threads go on. What is put
 # together here stands in the order of the index: by a position with a plus, no row can be found.
 _WINDOW = """
@@ -61,7 +61,6 @@ class SQLiteStore:
         with self._log.begun() as cursor:
             yield SQLiteSession(cursor.sqlite_cursor.connection, self._log.codec)
             cursor.execute("COMMIT")
-            cursor.execute(_SMALL_CACHE)
 
     @contextmanager
     def reading(self, *_: Table) -> Iterator[SQLiteSession]:
@@ -90,7 +89,7 @@ class SQLiteStore:
 class SQLiteSession:
     """One transaction."""
 
-    window_max = 10_000  # they come as one text; twice as many need half as much memory again
+    window_max = 5_000  # they come as one text; twice as many need twice as much memory
 
     def __init__(self, connection: sqlite3.Connection, codec: Codec) -> None:
         self._cursor = connection.cursor()
@@ -117,7 +116,6 @@ class SQLiteSession:
 
     def index(self, table: Table, name: str, mark: str, number: int) -> None:
         """Make one of its indexes, by a name that no other table's has."""
-        self._cursor.execute(_LARGE_CACHE)
         self._cursor.execute(sql.index(table, name, mark, number))
 
     def survey(self, table: Table, name: str) -> None:
@@ -125,10 +123,14 @@ class SQLiteSession:
 
     def load(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows in a table that has none of their keys."""
-        self._cursor.execute(_LARGE_CACHE)
-        places = ", ".join("?" * len(table.columns))
+        place = f"({', '.join('?' * len(table.columns))})"
+        together = len(rows) // _TOGETHER * _TOGETHER
+        several = f"INSERT INTO {name} VALUES {', '.join([place] * _TOGETHER)}"
         with _refused(table):
-            self._cursor.executemany(f"INSERT INTO {name} VALUES ({places})", rows)
+            for start in range(0, together, _TOGETHER):
+                values = chain.from_iterable(rows[start : start + _TOGETHER])
+                self._cursor.execute(several, tuple(values))
+            self._cursor.executemany(f"INSERT INTO {name} VALUES {place}", rows[together:])
 
     def insert(self, table: Table, name: str, rows: Sequence[Row]) -> None:
         """Store rows whose keys should not be there yet; over those that are."""
