@@ -130,17 +130,23 @@ class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
                 connection.rollback()
 
     @contextmanager
-    def begun(self) -> Iterator[SQLiteCursor]:
-        """Begin a transaction that may write; whoever is in it is alone."""
+    def begun(self, *, lasting: bool = True) -> Iterator[SQLiteCursor]:
+        """Begin a transaction that may write; whoever is in it is alone. One that is not `lasting`
+        need not be on the disk before a later one is that lasts.
+        """
         # The library begins deferred transactions: one that reads first and writes later fails
         # when another process wrote between (facts/eventsourcing, trap 13).
         with translated(), self.datastore.get_connection(commit=True) as connection:
             cursor = connection.cursor()
+            if not lasting:
+                cursor.execute("PRAGMA synchronous = NORMAL")
             cursor.execute("BEGIN IMMEDIATE")
             try:
                 yield cursor
             finally:
                 connection.rollback()  # of what was not committed
+                if not lasting:
+                    cursor.execute("PRAGMA synchronous = FULL")
 
 
 class SQLiteTransaction:

@@ -58,7 +58,7 @@ class SQLiteStore:
     @contextmanager
     def writing(self, *, lasting: bool = True) -> Iterator[SQLiteSession]:
         """Begin a transaction that changes something; an exception undoes it."""
-        with self._log.begun() as cursor:
+        with self._log.begun(lasting=lasting) as cursor:
             yield SQLiteSession(cursor.sqlite_cursor.connection, self._log.codec)
             cursor.execute("COMMIT")
 
