@@ -253,9 +253,6 @@ PAIRS = (
         unit="event",
         size=400_000,
         setup=sqlite,
-        note=(
-            "Target: 0.4 of the limit. "
-            f"{LIMITS}, in transactions as large as ours."
-        ),
+        note=(f"Target: 0.4 of the limit. {LIMITS}, in transactions as large as ours."),
     ),
 )
