@@ -7,6 +7,7 @@ stream, and a verification compares them with what is stored.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -169,9 +170,9 @@ def added(rows: Sequence[Row]) -> list[Row]:
 
     They are in order: who adds to the same rows at the same time waits, and blocks nobody.
     """
-    sums: dict[Any, int] = {}
-    for *key, amount in rows:
-        sums[tuple(key)] = sums.get(tuple(key), 0) + _number(amount)
+    sums: Counter[Any] = Counter()
+    for (*key, amount), times in Counter(rows).items():  # many rows are the same
+        sums[tuple(key)] += _number(amount) * times
     return sorted((*key, amount) for key, amount in sums.items() if amount)
 
 

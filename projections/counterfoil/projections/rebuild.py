@@ -274,16 +274,17 @@ def _hold_all_facts(session: Session, going: _Rebuild) -> None:
 
 
 def _complete(store: Store, going: _Rebuild) -> None:
-    """Hold all tables against what was read, and make their indexes: two at a time, where the
+    """Hold all tables against what was read, and make their indexes, several at a time: the
     database does it while we wait.
     """
     tables = [table for table in going.tables if not table.adds]
     indexes = [(table, number) for table in tables for number in range(table.indexes_count)]
     writers = 2 if store.stores_apart else 1
     with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(writers) as others:
-        _all_done(readers.map(lambda table: _hold_totals(store, going, table), tables))
+        held = readers.map(lambda table: _hold_totals(store, going, table), tables)
         _all_done(others.map(lambda index: _index(store, going, *index), indexes))
         _all_done(others.map(lambda table: _survey(store, going, table), tables))
+        _all_done(held)
 
 
 def _all_done(done: Iterator[None]) -> None:
