@@ -139,14 +139,20 @@ class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
         with translated(), self.datastore.get_connection(commit=True) as connection:
             cursor = connection.cursor()
             if not lasting:
-                cursor.execute("PRAGMA synchronous = NORMAL")
+                _flush(cursor, "NORMAL", checkpoint_pages=8_000)
             cursor.execute("BEGIN IMMEDIATE")
             try:
                 yield cursor
             finally:
                 connection.rollback()  # of what was not committed
                 if not lasting:
-                    cursor.execute("PRAGMA synchronous = FULL")
+                    _flush(cursor, "FULL", checkpoint_pages=1_000)
+
+
+def _flush(cursor: SQLiteCursor, synchronous: str, *, checkpoint_pages: int) -> None:
+    """Flush every commit (`FULL`) or none; put the journal into the file when it is so long."""
+    cursor.execute(f"PRAGMA synchronous = {synchronous}")
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
 
 
 class SQLiteTransaction:
