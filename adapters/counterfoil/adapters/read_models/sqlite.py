@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
@@ -30,16 +29,18 @@ _KEYS = "SELECT tenant, stream, version FROM facts"
 _LAST = "ORDER BY tenant, stream, version LIMIT 1 OFFSET :skipped"
 # So many rows are stored by one statement: between two steps, threads wait for each other.
 _TOGETHER = 200
-# Many streams come as one JSON text, made in one step, in which other threads go on. What is put
-# together here stands in the order of the index: by a position with a plus, no row can be found.
+# Many streams come as one text, made in one step, in which other threads go on, and with it what
+# each is called, how many facts it has, and how long its part is. What is put together here stands
+# in the order of the index: by a position with a plus, no row can be found.
 _WINDOW = """
-SELECT CAST('[' || coalesce(group_concat(
-    '[' || json_quote(tenant) || ',' || json_quote(stream) || ',' || count || ',[' || facts || ']]'
-), '') || ']' AS BLOB)
+SELECT
+    '[' || coalesce(group_concat('[' || json_quote(tenant) || ',' || json_quote(stream) || ','
+        || count || ',' || length(CAST(facts AS BLOB)) || ']'), '') || ']',
+    CAST(coalesce(group_concat(facts, ''), '') AS BLOB)
 FROM (
-    SELECT tenant, stream, count(*) AS count, group_concat(
+    SELECT tenant, stream, count(*) AS count, '[' || group_concat(
         printf('["%s",%d,%d,%d,', type, version, position, recorded_at) || body || ']'
-    ) AS facts
+    ) || ']' AS facts
     FROM facts WHERE {those} AND +position <= :position GROUP BY tenant, stream
 )
 """
@@ -194,22 +195,15 @@ class SQLiteSession:
         if last:
             those += " AND (tenant, stream, version) <= (:last_tenant, :last_stream, :last_version)"
             values.update(zip(("last_tenant", "last_stream", "last_version"), last[0], strict=True))
-        ((said,),) = self.select(_WINDOW.format(those=those), values)
-        try:
-            streams = _streams(said)
-        except msgspec.DecodeError:
-            # Something in there is no JSON: fact by fact, it can be said what.
-            query = f"SELECT {_FACT} FROM facts WHERE {those} AND position <= :position"
-            histories = self._histories(f"{query} ORDER BY tenant, stream, version", values)
-            return [
-                Stretch(history.tenant, history.stream, len(history.facts), partial(copy, history))
-                for history in histories
-            ]
-        read = self._codec.history
-        return [
-            Stretch(tenant, stream, length, partial(read, tenant, stream, facts))
-            for tenant, stream, length, facts in streams
-        ]
+        ((streams, facts),) = self.select(_WINDOW.format(those=those), values)
+        read, end = self._codec.history, 0
+        stretches = []
+        for tenant, stream, count, length in _streams(streams):
+            start, end = end, end + length
+            stretches.append(
+                Stretch(tenant, stream, count, partial(read, tenant, stream, facts[start:end]))
+            )
+        return stretches
 
     def page(self, after: int, limit: int) -> list[tuple[str, str, Fact]]:
         """The next facts in the order of the log, with their tenants and streams."""
@@ -258,7 +252,7 @@ class SQLiteSession:
         return histories
 
 
-_streams = msgspec.json.Decoder(list[tuple[str, str, int, Raw]]).decode
+_streams = msgspec.json.Decoder(list[tuple[str, str, int, int]]).decode
 
 _SIZE = (
     "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = 1"
