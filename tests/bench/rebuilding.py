@@ -265,7 +265,8 @@ PAIRS = (
         size=400_000,
         setup=sqlite,
         note=(
-            f"Target: 0.4 of the limit. {LIMITS}, in transactions as large as ours and as seldom flushed."
+            f"Target: 0.4 of the limit. {LIMITS}, in transactions as large as ours, and as seldom "
+            "flushed."
         ),
     ),
 )
