@@ -138,6 +138,9 @@ class Target:
 # How a session is had that only reads.
 Reading = Callable[[], AbstractContextManager[Session]]
 
+# The rows of a piece, by table.
+Rows = Mapping[Table, Sequence[Row]]
+
 
 class Piece:
     """Some whole streams, one after the other, behind a place and as far as a position. A series
@@ -189,9 +192,7 @@ class Piece:
         """How many facts of a stream came in the piece before this."""
         return self._after.version if stretch[:2] == self._after[:2] else 0
 
-    def rows(
-        self, projections: tuple[Projection, ...], reading: Reading
-    ) -> Mapping[Table, Sequence[Row]]:
+    def rows(self, projections: tuple[Projection, ...], reading: Reading) -> Rows:
         """The rows that these streams make, by table.
 
         A stream is read when it is its turn and forgotten before the next, while all of it is in
@@ -243,15 +244,10 @@ def read_piece(session: Session, position: int, after: Place, until: Place | Non
 
 def load(store: Store, target: Target, part: Part, watch: Callable[[int], None]) -> None:
     """Load what is left of a part. While one piece becomes rows, the one before it is stored."""
-    pieces = _as_they_come if store.stores_apart else _read_ahead
-    with (
-        ThreadPoolExecutor(max_workers=1) as other,
-        closing(pieces(store, target, part)) as coming,
-        undisturbed(),
-    ):
+    made = _made_as_they_come if store.stores_apart else _made_of_those_read_ahead
+    with ThreadPoolExecutor(max_workers=1) as other, undisturbed():
         storing: Future[Part] | None = None
-        for piece in coming:
-            rows = piece.rows(target.projections, store.reading)
+        for piece, rows in made(store, target, part):
             if storing is not None:
                 part = _stored(storing, part, watch)
             storing = other.submit(_store, store, target, part, piece, rows)
@@ -267,8 +263,8 @@ def _stored(storing: Future[Part], before: Part, watch: Callable[[int], None]) -
     return part
 
 
-def _as_they_come(store: Store, target: Target, part: Part) -> Generator[Piece]:
-    """Pieces whose streams another process reads while we make rows of those before them."""
+def _made_as_they_come(store: Store, target: Target, part: Part) -> Iterator[tuple[Piece, Rows]]:
+    """Pieces, and their rows: another process reads streams while we make rows of others."""
     place, last = part.place, part.done
     while not last:
         with (
@@ -276,12 +272,15 @@ def _as_they_come(store: Store, target: Target, part: Part) -> Generator[Piece]:
             # Who cannot go on must leave off reading before the transaction can end.
             closing(Piece(session, target.position, place, part.until)) as piece,
         ):
-            yield piece
+            rows = piece.rows(target.projections, store.reading)
+        yield piece, rows
         place, last = piece.reached, piece.last
 
 
-def _read_ahead(store: Store, target: Target, part: Part) -> Generator[Piece]:
-    """Pieces of which the next is read while we make rows of one."""
+def _made_of_those_read_ahead(
+    store: Store, target: Target, part: Part
+) -> Iterator[tuple[Piece, Rows]]:
+    """Pieces, and their rows: the next piece is read while we make rows of one."""
 
     def read(after: Place) -> Piece:
         with store.reading() as session:
@@ -290,16 +289,16 @@ def _read_ahead(store: Store, target: Target, part: Part) -> Generator[Piece]:
     if part.done:
         return
     with ThreadPoolExecutor(max_workers=1) as reader:
-        coming = reader.submit(read, part.place)
-        while not (piece := coming.result()).last:
-            coming = reader.submit(read, piece.reached)
-            yield piece
-        yield piece
+        coming, last = reader.submit(read, part.place), False
+        while not last:
+            piece = coming.result()
+            last = piece.last
+            if not last:
+                coming = reader.submit(read, piece.reached)
+            yield piece, piece.rows(target.projections, store.reading)
 
 
-def _store(
-    store: Store, target: Target, part: Part, piece: Piece, rows: Mapping[Table, Sequence[Row]]
-) -> Part:
+def _store(store: Store, target: Target, part: Part, piece: Piece, rows: Rows) -> Part:
     """Store the rows of a piece, and how far the part is loaded with them."""
     part = _reached(part, piece, rows)
     # A crash of the server that undoes it undoes what came later as well, and the swap comes last.
@@ -322,7 +321,7 @@ def _hold_whole(history: History, stretch: Stretch, known: int) -> None:
         raise history.corrupt("facts of this stream are not what they were counted as", facts[0])
 
 
-def _reached(part: Part, piece: Piece, rows: Mapping[Table, Sequence[Row]]) -> Part:
+def _reached(part: Part, piece: Piece, rows: Rows) -> Part:
     sums = {
         table.name: summed([part.totals.get(table.name, ()), totals(table, made)])
         for table, made in rows.items()

@@ -281,10 +281,10 @@ def _complete(store: Store, going: _Rebuild) -> None:
     indexes = [(table, number) for table in tables for number in range(table.indexes_count)]
     writers = 2 if store.stores_apart else 1
     with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(writers) as others:
-        held = readers.map(lambda table: _hold_totals(store, going, table), tables)
+        checked = readers.map(lambda table: _hold_totals(store, going, table), tables)
         _all_done(others.map(lambda index: _index(store, going, *index), indexes))
         _all_done(others.map(lambda table: _survey(store, going, table), tables))
-        _all_done(held)
+        _all_done(checked)
 
 
 def _all_done(done: Iterator[None]) -> None:
