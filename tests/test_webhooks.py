@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -18,8 +18,10 @@ import stripe
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from counterfoil.adapters.pdf.recording import RecordingEngine
 from counterfoil.adapters.processors.fake import Fault
 from counterfoil.adapters.processors.webhook import Delivery, sign_webhook
+from counterfoil.adapters.storage.memory import MemoryStore
 from counterfoil.billing import (
     ActionRequired,
     Billing,
@@ -405,9 +407,7 @@ def opened(fake: FakeProcessor, database: str | Path = ":memory:", **said: Any) 
         database,
         seller=Seller(name="Northwind"),
         processor=fake,
-        pdf=None,
-        documents=None,
-        **{"clock": lambda: NOON, **said},
+        **{"clock": lambda: NOON, "pdf": None, "documents": None, **said},
     )
     acme = billing.tenant("acme")
     return Shop(billing, acme, fake, invoiced(acme))
@@ -738,6 +738,22 @@ def test_a_refund_that_bounces_after_it_came_through_is_money_that_is_back(
     assert cash(refunding) == 11_900
     refunding.acme.refund_payment(refunding.invoice, reference="cash")
     assert cash(refunding) == 0
+
+
+def test_a_refund_that_bounces_is_on_no_print_that_was_kept_before() -> None:
+    printed = opened(FakeProcessor(), pdf=RecordingEngine(), documents=MemoryStore())
+    with closing(printed.billing):
+        pending = "pm_card_pendingRefund"
+        printed.acme.pay_invoice(printed.invoice, payment_method=pending, amount="20.00").unwrap()
+        printed.acme.refund_payment(printed.invoice)
+        printed.hear("refund.updated", refund_of(printed, "succeeded"))
+        (first,) = printed.acme.store_invoice_pdfs()
+        printed.hear("refund.failed", refund_of(printed, "failed"), event="evt_2")
+        (second,) = printed.acme.store_invoice_pdfs()
+        (third,) = printed.acme.store_invoice_pdfs()
+    assert first.stored is not None
+    assert second.stored is not None
+    assert (third.stored, third.error) == (None, None)
 
 
 def test_a_refund_that_bounces_counts_again_towards_what_it_left_open(shop: Shop) -> None:
