@@ -141,7 +141,8 @@ class Moved:
         with self._connection.transaction():
             self._connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
             for table, name in made.items():
-                for statement in sql.indexes(table, name, name.rpartition("_")[2]):
+                for number in range(table.indexes_count):
+                    statement = sql.index(table, name, name.rpartition("_")[2], number)
                     self._connection.execute(statement.encode())
 
 
@@ -225,8 +226,8 @@ class Scanned:
         self.bare()
         self._connection.execute("BEGIN IMMEDIATE")
         for table in TABLES:
-            for statement in sql.indexes(table, table.name, "moved"):
-                self._connection.execute(statement)
+            for number in range(table.indexes_count):
+                self._connection.execute(sql.index(table, table.name, "moved", number))
         self._connection.execute("COMMIT")
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
+from time import sleep
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import pytest
 from eventsourcing.persistence import StoredEvent
 
+from counterfoil.adapters.event_store import sqlite
 from counterfoil.adapters.event_store.sqlite import SQLiteLog
 from counterfoil.billing import Billing
 from counterfoil.domain import Money, Reason
@@ -23,21 +26,26 @@ from counterfoil.domain.errors import (
     RebuildNeeded,
     Rejected,
     SchemaTooNew,
+    Unavailable,
 )
 from counterfoil.domain.value import LARGEST
 from counterfoil.projections import catalogue, loading, rebuild
 from counterfoil.projections.catalogue import PROJECTIONS
+from counterfoil.projections.lines import TABLE as LINES
 from counterfoil.projections.projection import Column, Projection, Table
 from projections import worlds
 from projections.worlds import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from counterfoil.projections.rebuild import Progress
     from counterfoil.projections.store import Session, Store
     from projections.worlds import World
 
+# How SQLite says that every commit is flushed.
+FULL = 2
 LIVES = {
     "empty": (),
     "drafts only": (Step(0, "draft", 0, 3), Step(1, "draft", 0, 0)),
@@ -145,6 +153,51 @@ def test_a_database_in_memory_is_rebuilt_too(monkeypatch: pytest.MonkeyPatch) ->
         world.live(worlds.FULL_LIFE, "x")
         world.billing.projections.keep("inline")
         assert worlds.differences(world) == []
+
+
+def test_what_no_json_can_be_is_named_in_a_database_in_memory_too() -> None:
+    """It has one connection, for which nobody must wait who has it."""
+    with worlds.opened(":memory:") as world:
+        world.live(worlds.FULL_LIFE[:8])
+        worlds.execute(
+            world,
+            "INSERT INTO facts SELECT (SELECT max(position) + 1 FROM facts), tenant, 'in_bad', 1,"
+            " type, CAST('{' AS BLOB), recorded_at, actor_type, actor_id, command_id, NULL, NULL,"
+            " hash FROM facts WHERE position = 1",
+        )
+        for make in (world.billing.projections.rehearse, world.billing.projections.rebuild):
+            with pytest.raises(CorruptHistory, match="in_bad"):
+                make()
+
+
+def test_rows_that_are_stored_twice_are_noticed_and_named(world: World) -> None:
+    world.live(worlds.FULL_LIFE[:8])
+    there = worlds.tables(world)
+
+    def double(progress: Progress) -> None:
+        if progress.phase == "index":
+            ((mark,),) = worlds.rows(world, "SELECT mark FROM rebuilds")
+            worlds.execute(world, f"INSERT INTO lines_{mark} SELECT * FROM lines_{mark}")
+
+    with pytest.raises(Conflict, match="lines does not hold what was loaded into it"):
+        world.billing.projections.rebuild("invoices", "lines", watch=double)
+    world.billing.projections.rebuild()
+    assert worlds.tables(world) == there
+
+
+def test_a_piece_that_cannot_begin_leaves_no_writer_unflushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_LOCK_TIMEOUT_S", 0.1)
+    with worlds.opened(worlds.sqlite(tmp_path)) as world, worlds.opened(world.url) as other:
+        with (
+            other.store.writing(),
+            pytest.raises(Unavailable, match="locked"),
+            world.store.writing(lasting=False),
+        ):
+            pass
+        with world.store.writing() as session:
+            assert session.select("PRAGMA synchronous", {}) == [(FULL,)]
 
 
 # --- cut off --------------------------------------------------------------------------------
@@ -291,6 +344,32 @@ def test_of_two_rebuilds_the_first_is_told_that_another_took_over(
             assert done
             assert worlds.dump(world) == true
             assert worlds.tables(world) == there
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_who_begins_anew_waits_for_an_index_and_it_for_nobody(world: World) -> None:
+    world.live(worlds.FULL_LIFE[:8])
+    there = worlds.tables(world)
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+
+    with ThreadPoolExecutor(1) as other:
+
+        def begin(progress: Progress) -> None:
+            if progress.phase != "index":
+                return
+            ((mark,),) = worlds.rows(world, "SELECT mark FROM rebuilds")
+            with world.store.writing() as session:
+                session.held("SELECT 1 FROM rebuilds", {})
+                anew.append(other.submit(rebuild.rebuild, world.store, ("lines",)))
+                while not worlds.rows(world, waiting):
+                    sleep(0.01)
+                session.index(LINES, f"lines_{mark}", f"{mark}", 0)
+
+        anew: list[Future[rebuild.Rebuilt]] = []
+        with pytest.raises(Conflict, match="another rebuild"):
+            world.billing.projections.rebuild("lines", watch=begin)
+        assert anew[0].result().names == ("lines",)
+    assert worlds.tables(world) == there
 
 
 # --- while others write, and read -----------------------------------------------------------

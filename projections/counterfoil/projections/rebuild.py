@@ -1,9 +1,9 @@
 """Read models anew from the facts, while everybody goes on reading and writing the old ones.
 
 Shadow tables are loaded beside the live ones, stream by stream, in pieces that are stored together
-with how far they came. Then they are compared with what was loaded, get their indexes, catch up
-with what was written meanwhile, and take the place of the live tables in one transaction. Killed at
-any moment, a rebuild leaves the live tables as they are, and goes on where it was.
+with how far they came. Then they are compared with what was loaded while they get their indexes,
+catch up with what was written meanwhile, and take the place of the live tables in one transaction.
+Killed at any moment, a rebuild leaves the live tables as they are, and goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter, sleep
 
@@ -142,7 +142,7 @@ def rehearse(store: Store, names: Sequence[str] = (), *, watch: Watch = lambda _
         place, done, last = START, 0, False
         while not last:
             piece = read_piece(session, position, place, None)
-            for table, made in piece.rows(projections, store.reading).items():
+            for table, made in piece.rows(projections, lambda: nullcontext(session)).items():
                 if not table.adds:
                     rows[table.name] += len(made)
             place, done, last = piece.reached, done + piece.facts, piece.last
@@ -187,11 +187,14 @@ def _begun(session: Session, projections: tuple[Projection, ...], workers: int) 
 
 def _forget(session: Session) -> None:
     """Drop what a rebuild left that nobody goes on with, and tables that were replaced."""
-    for mark, names in session.select("SELECT mark, names FROM rebuilds", {}):
+    left = session.select("SELECT mark, names FROM rebuilds", {})
+    # Whoever works on its tables holds this first, and then them: the other way round, each would
+    # wait for the other.
+    session.execute("DELETE FROM rebuilds", {})
+    for mark, names in left:
         for projection in _unlisted(names):
             for table in projection.tables:
                 session.drop(f"{table.name}_{mark}")
-    session.execute("DELETE FROM rebuilds", {})
     session.execute("DELETE FROM rebuild_parts", {})
     for projection in PROJECTIONS.values():
         for table in projection.tables:
@@ -282,8 +285,12 @@ def _complete(store: Store, going: _Rebuild) -> None:
     writers = 2 if store.stores_apart else 1
     with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(writers) as others:
         checked = readers.map(lambda table: _hold_totals(store, going, table), tables)
-        _all_done(others.map(lambda index: _index(store, going, *index), indexes))
-        _all_done(others.map(lambda table: _survey(store, going, table), tables))
+        try:
+            _all_done(others.map(lambda index: _index(store, going, *index), indexes))
+            _all_done(others.map(lambda table: _survey(store, going, table), tables))
+        except CounterfoilError:
+            _all_done(checked)  # rows that are there twice have no index, and this says why
+            raise
         _all_done(checked)
 
 

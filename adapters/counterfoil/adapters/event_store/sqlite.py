@@ -138,10 +138,10 @@ class SQLiteLog(FactsRecorder, SQLiteApplicationRecorder):
         # when another process wrote between (facts/eventsourcing, trap 13).
         with translated(), self.datastore.get_connection(commit=True) as connection:
             cursor = connection.cursor()
-            if not lasting:
-                _flush(cursor, "NORMAL", checkpoint_pages=8_000)
-            cursor.execute("BEGIN IMMEDIATE")
             try:
+                if not lasting:
+                    _flush(cursor, "NORMAL", checkpoint_pages=8_000)
+                cursor.execute("BEGIN IMMEDIATE")
                 yield cursor
             finally:
                 connection.rollback()  # of what was not committed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 from counterfoil.projections.projection import Column, Table
@@ -34,12 +33,6 @@ def index(table: Table, name: str, mark: str, number: int) -> str:
     one = table.indexes[number - 1]
     on = f"{name} ({one.columns})" + (f" WHERE {one.where}" if one.where else "")
     return f"CREATE INDEX IF NOT EXISTS {table.name}_{number}_{mark} ON {on}"
-
-
-def indexes(table: Table, name: str, mark: str) -> Iterator[str]:
-    """Make all of them."""
-    for number in range(table.indexes_count):
-        yield index(table, name, mark, number)
 
 
 def insert(table: Table, name: str, values: str) -> str:
