@@ -90,7 +90,7 @@ class Language:
         pattern.frac_prec = (digits, digits)
         return pattern
 
-    @lru_cache(maxsize=16)  # noqa: B019
+    @lru_cache(maxsize=16)  # noqa: B019  (languages are few, and kept for ever themselves)
     def _number(self, least: int) -> NumberPattern:
         pattern = parse_pattern(self.locale.decimal_formats[None].pattern)
         pattern.frac_prec = (least, 12)
