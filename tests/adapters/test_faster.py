@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from weasyprint import HTML
 
-from counterfoil.adapters.pdf import faster, finishing, kept
+from counterfoil.adapters.pdf import faster, kept, writing
 from counterfoil.adapters.pdf.recording import RecordingEngine
 from counterfoil.adapters.pdf.weasy import LIMITS, WeasyPrintEngine
 from counterfoil.billing import Branding
@@ -89,7 +89,7 @@ own = HTML(string=hosts).write_pdf(pdf_tags=True)
 from counterfoil.adapters.pdf import faster, finishing
 from counterfoil.adapters.pdf.weasy import WeasyPrintEngine
 faster.pull = lambda configuration: None
-finishing._write_once = lambda pdf: None
+finishing.write_once = lambda pdf: None
 engine = WeasyPrintEngine()
 printed = {name: engine.render(sheet) for name, sheet in sheets.items()}
 pickle.dump((own, printed), sys.stdout.buffer)
@@ -137,7 +137,7 @@ def stock(sheets: Mapping[str, Sheet]) -> tuple[bytes, Mapping[str, bytes]]:
 @pytest.fixture(autouse=True)
 def as_pydyf_compresses(monkeypatch: pytest.MonkeyPatch) -> None:
     """That we compress less hard changes bytes, and is the only thing that does."""
-    monkeypatch.setattr(finishing, "LEVEL", 9)
+    monkeypatch.setattr(writing, "LEVEL", 9)
 
 
 def orders(names: list[str]) -> Sequence[list[str]]:
@@ -172,7 +172,6 @@ def test_few_styles_kept_are_forgotten_in_turn_and_change_nothing(
 ) -> None:
     monkeypatch.setattr(kept, "STYLES_KEPT", 40)
     monkeypatch.setattr(faster, "MEASURES_KEPT", 3)
-    monkeypatch.setattr(faster, "TEXTS_HELD", 5)
     engine = WeasyPrintEngine()
     wanted = {name: stock[1][name] for name in [*list(sheets)[:9], *SHEETS]}
     assert differing(engine, {name: sheets[name] for name in wanted}, wanted) == []

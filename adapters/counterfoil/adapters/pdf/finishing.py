@@ -5,14 +5,13 @@ Each rule is a finding of a validator. `finish` is given the PDF's objects; noth
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 import pydyf
 
-LEVEL = 6
+from counterfoil.adapters.pdf.writing import write_once
+
 _ARTIFACT = {"Type": "/Pagination"}
 # What a page announces once. WeasyPrint tags the box around a table as a table too, and a block
 # inside a heading as a heading.
@@ -27,7 +26,7 @@ def finish(document: Any, pdf: Any) -> None:
     _drop_empty_resources(pdf)
     _name_files_once(pdf)
     if hasattr(document.font_config, "kept"):  # the libraries are those that `faster` measured
-        _write_once(pdf)
+        write_once(pdf)
 
 
 def _mark_what_repeats(pdf: Any) -> None:
@@ -134,55 +133,3 @@ def _number(reference: object) -> int | None:
     if isinstance(reference, bytes) and reference.endswith(b" 0 R"):
         return int(reference[:-4])
     return None
-
-
-def _write_once(pdf: Any) -> None:
-    """Each object is made into bytes to be written, and was made again to be hashed for the /ID."""
-    for place, one in enumerate(pdf.objects):
-        if one.free != "f":
-            pdf.objects[place] = _Written(one)  # one by one: what is written is let go
-    add = pdf.add_object
-
-    def add_object(late: Any) -> None:
-        # The stream of all tags, by far the longest, is made while the file is written.
-        if type(late) is pydyf.Stream:
-            late.__class__ = _Late
-        add(late)
-
-    pdf.add_object = add_object
-
-
-class _Written:
-    """An object of a PDF as bytes."""
-
-    def __init__(self, made: Any) -> None:
-        self.number, self.generation, self.free = made.number, made.generation, made.free
-        self.offset, self.compressible, self.reference = 0, made.compressible, made.reference
-        plain = getattr(type(made), "data", None) is pydyf.Stream.data
-        self.data = _data(made) if plain else made.data
-
-    @property
-    def indirect(self) -> bytes:
-        """The object under its number."""
-        return b"%d %d obj\n%b\nendobj" % (self.number, self.generation, self.data)
-
-
-class _Late(pydyf.Stream):
-    """A stream that is made into bytes when it is asked for them first."""
-
-    @cached_property
-    def data(self) -> bytes:
-        """The stream."""
-        return _data(self)
-
-
-def _data(stream: Any) -> bytes:
-    """A stream as bytes, compressed less hard than pydyf would: 1 to 5 % more of them, sooner."""
-    plain = pydyf.Stream(stream.stream).data
-    content = memoryview(plain)[plain.index(b"stream\n") + 7 : -len(b"\nendstream")]
-    extra = pydyf.Dictionary(stream.extra)
-    if stream.compress:
-        content = memoryview(zlib.compress(content, LEVEL))
-        extra["Filter"] = "/FlateDecode"
-    extra["Length"] = len(content)
-    return b"\n".join((extra.data, b"stream", content, b"endstream"))
