@@ -17,8 +17,6 @@ from threading import Lock
 from typing import Any
 
 _MEASURED = {"weasyprint": "70.0", "pydyf": "0.13.0"}
-# Texts that a print holds ready from its layout until it is drawn: some three pages, of 4 KiB each.
-TEXTS_HELD = 300
 # Heights of lines and sets of font features, which the library remembers for good.
 MEASURES_KEPT = 1_000
 _INSTALLING = Lock()
@@ -29,7 +27,15 @@ def pull(configuration: Any) -> None:
     if any(version(name) != measured for name, measured in _MEASURED.items()):
         return
     with _INSTALLING:
-        for lever in (_keep_styles, _work_out_once, _plan_boxes, _hold_texts, _number_pages_once):
+        for lever in (
+            _keep_styles,
+            _style_kinds,
+            _work_out_once,
+            _plan_boxes,
+            _paint_what_shows,
+            _go_short_ways,
+            _number_pages_once,
+        ):
             # A name is missing after all: the print is right without.
             with suppress(ImportError, AttributeError):
                 lever(configuration)
@@ -38,8 +44,6 @@ def pull(configuration: Any) -> None:
 @contextmanager
 def printing(configuration: Any) -> Iterator[None]:
     """One print. What it left half done is not kept for the next."""
-    if hasattr(configuration, "texts_held"):
-        configuration.texts_held = 0
     for measures in (configuration.strut_layouts, configuration.font_features):
         if len(measures) > MEASURES_KEPT:
             measures.clear()
@@ -49,6 +53,9 @@ def printing(configuration: Any) -> Iterator[None]:
         if (kept := getattr(configuration, "kept", None)) is not None:
             kept.forget()
         raise
+    finally:
+        for used in ("pens", "fonts_used"):
+            getattr(configuration, used, {}).clear()
 
 
 def _keep_styles(configuration: Any) -> None:
@@ -142,34 +149,94 @@ def _radii(style: Any) -> dict[str, Any]:
     return dict.fromkeys(_RADII, (0, 0)) if square else {}
 
 
-def _hold_texts(configuration: Any) -> None:
-    """Text was shaped for its layout and again to be drawn. A long print would hold too much."""
-    from weasyprint.text.ffi import pango
-    from weasyprint.text.line_break import Layout
+def _paint_what_shows(_configuration: Any) -> None:
+    """Most boxes have neither background nor border, which their style alone can tell."""
+    from weasyprint.draw import border
+    from weasyprint.formatting_structure.boxes import PageBox
+    from weasyprint.layout import background
 
-    configuration.texts_held = 0
-    if hasattr(Layout.deactivate, "__wrapped__"):
-        return
-    forget, set_up = Layout.deactivate, Layout.reactivate
+    def only_shown(stock: Any) -> Any:
+        def layout_box_backgrounds(page: Any, box: Any, get_image: Any, **of_another: Any) -> None:
+            if of_another or isinstance(box, PageBox) or _shows(box.style):
+                stock(page, box, get_image, **of_another)
+                return
+            background.resolve_radii_percentages(box)
+            for child in box.all_children():
+                layout_box_backgrounds(page, child, get_image)
+            box.background = None
 
-    @wraps(forget)
-    def deactivate(self: Any) -> None:
-        held = getattr(self.style.font_config, "texts_held", TEXTS_HELD)
-        if held >= TEXTS_HELD or hasattr(self, "held") or self.style["word_spacing"]:
-            forget(self)
-        else:
-            self.style.font_config.texts_held = held + 1
-            self.held = True
+        return layout_box_backgrounds
 
-    @wraps(set_up)
-    def reactivate(self: Any, style: Any) -> None:
-        if getattr(self, "style", None) is style and not self.justification_spacing:
-            # As it is set up anew: lines are broken already.
-            pango.pango_layout_set_width(self.layout, -1)
-        else:
-            set_up(self, style)
+    def with_border(stock: Any) -> Any:
+        def draw_border(stream: Any, box: Any) -> None:
+            if _borders(box.style):
+                stock(stream, box)
 
-    Layout.deactivate, Layout.reactivate = deactivate, reactivate
+        return draw_border
+
+    _wrap(background, "layout_box_backgrounds", only_shown)
+    _wrap(border, "draw_border", with_border)
+
+
+def _of_style(question: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Ask a style of ours once. Of others the answer is yes."""
+
+    @wraps(question)
+    def asked(style: Any) -> bool:
+        from counterfoil.adapters.pdf.kept import Watched
+
+        if not isinstance(style, Watched):
+            return True
+        found: bool | None = style.worked_out.get(question)
+        if found is None:
+            found = style.worked_out[question] = question(style)
+        return found
+
+    return asked
+
+
+@_of_style
+def _shows(style: Any) -> bool:
+    """Whether there may be anything behind a box."""
+    return bool(
+        style["visibility"] != "visible"
+        or style["border_image_source"][0] != "none"
+        or style["mask_border_source"][0] != "none"
+        or any(kind != "none" for kind, _ in style["background_image"])
+        or style["background_color"] == "currentcolor"
+        or style["background_color"].alpha
+        or style["box_shadow"]
+    )
+
+
+@_of_style
+def _borders(style: Any) -> bool:
+    """Whether there may be anything around a box."""
+    return bool(
+        style["border_collapse"] == "collapse"
+        or style["border_image_source"][0] != "none"
+        or style["column_width"] != "auto"
+        or style["column_count"] != "auto"
+        or any(style[f"border_{side}_width"] for side in _SIDES)
+    )
+
+
+def _go_short_ways(configuration: Any) -> None:
+    """Text that fits on its line, and cells of one such line, need little of what is there for all
+    that a line or a cell could be.
+    """
+    from counterfoil.adapters.pdf import cells, glyphs, lines
+
+    glyphs.install(configuration)
+    lines.install()
+    cells.install()
+
+
+def _style_kinds(_configuration: Any) -> None:
+    """A row of a table is styled as the one before it."""
+    from counterfoil.adapters.pdf import kinds
+
+    kinds.install()
 
 
 def _number_pages_once(_configuration: Any) -> None:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from weasyprint.css import ZERO_PIXELS, AnonymousStyle, ComputedStyle, StyleFor
+from weasyprint.css.properties import TABLE_WRAPPER_BOX_PROPERTIES
+from weasyprint.formatting_structure import build
+from weasyprint.layout.page import PageType
 
 # A document has some 60 styles of up to 20 KiB each: this is enough for a dozen looks in turn.
 STYLES_KEPT = 768
@@ -80,7 +83,9 @@ class Watched(_Base):
     """
 
     owner: Computed
+    font_config: Any
     computing = 0
+    set_anew: frozenset[str] = frozenset()
 
     @cached_property
     def worked_out(self) -> dict[Hashable, Any]:
@@ -111,13 +116,21 @@ class Watched(_Base):
 
     def _changes(self, name: str, value: Any) -> bool:
         # Whenever the style of a cell is asked for, it is told again that it has no margin.
-        return value is not ZERO_PIXELS and (name not in self or self[name] != value)
+        unusual = value is not ZERO_PIXELS and name not in self.owner.set_anew
+        return unusual and (name not in self or self[name] != value)
 
 
 class Computed(Watched, ComputedStyle):
     """The style of an element."""
 
     changed = False
+
+
+class OfPage(Computed):
+    """The style of a page or of a box in its margin."""
+
+    # For every page the layout sets these, to what was set before or whatever was set before.
+    set_anew = frozenset({"overflow", "counter_set", "counter_reset", "counter_increment"})
 
 
 class Anonymous(Watched, AnonymousStyle):
@@ -129,6 +142,7 @@ def keep(configuration: Any) -> None:
     configuration.kept = Kept()
     if not hasattr(StyleFor.set_computed_styles, "__wrapped__"):
         StyleFor.set_computed_styles = _keeping(StyleFor.set_computed_styles)
+        build.wrap_table = _keeping_tables(build.wrap_table)
 
 
 def _keeping(stock: Any) -> Any:
@@ -137,27 +151,31 @@ def _keeping(stock: Any) -> Any:
         self: Any, element: Any, parent: Any, root: Any = None, **rest: Any
     ) -> None:
         kept: Kept | None = getattr(self.font_config, "kept", None)
-        # Styles of pages and pseudo-elements are few, and changed by the layout.
-        ours = kept is not None and isinstance(element, ET.Element)
-        if kept is None or not ours or rest.get("pseudo_type") is not None:
+        pseudo_type = rest.get("pseudo_type")
+        of_page = isinstance(element, PageType)
+        # Styles of other pseudo-elements are few, and changed by the layout.
+        ours = of_page or (isinstance(element, ET.Element) and pseudo_type is None)
+        if kept is None or not ours:
             stock(self, element, parent, root, **rest)
             return
         if element is root:
             self.initial_page_sizes = kept.begin()
         computed = self.get_computed_styles()
         above = computed[parent, None] if parent is not None else None
-        cascaded = self.get_cascaded_styles().get((element, None), {})
-        given = tuple((name, weight, _alike(one)) for name, (one, weight) in cascaded.items())
-        key = (id(above), rest.get("base_url"), given)
+        cascaded = self.get_cascaded_styles().get((element, pseudo_type), {})
+        # The weights of rules for pages hold lists.
+        weigh = _alike if of_page else tuple
+        given = tuple((name, weigh(by), _alike(one)) for name, (one, by) in cascaded.items())
+        key = (id(above), rest.get("base_url"), of_page, pseudo_type, given)
         style = kept.find(key)
         if style is None:
             stock(self, element, parent, root, **rest)
-            style = computed[element, None]
-            style.__class__ = Computed
+            style = computed[element, pseudo_type]
+            style.__class__ = OfPage if of_page else Computed
             style.owner = style
             kept.add(key, style)
             return
-        computed[element, None] = style
+        computed[element, pseudo_type] = style
         collector = rest.get("target_collector")
         if collector and style["anchor"]:
             collector.collect_anchor(style["anchor"])
@@ -165,11 +183,33 @@ def _keeping(stock: Any) -> Any:
     return set_computed_styles
 
 
+def _keeping_tables(stock: Any) -> Any:
+    """A table's style is made into two each time, of which the one is the box around it."""
+
+    @wraps(stock)
+    def wrap_table(box: Any, children: Any) -> Any:
+        style = box.style
+        ours = isinstance(style, Computed) and style["border_collapse"] != "collapse"
+        for name in TABLE_WRAPPER_BOX_PROPERTIES if ours else ():
+            style[name]  # worked out here it is kept, in the copies it is not
+        wrapper = stock(box, children)
+        if ours:
+            table = wrapper.get_wrapped_table()
+            made = style.worked_out.setdefault(wrap_table, (wrapper.style, table.style))
+            if made[0] is wrapper.style:
+                wrapper.style.__class__, table.style.__class__ = Anonymous, Computed
+                wrapper.style.owner = table.style.owner = style.owner
+            wrapper.style, table.style = made
+        return wrapper
+
+    return wrap_table
+
+
 def _alike(value: Any) -> Hashable:
     """The same for values that compute the same. What may be anything is like itself alone."""
     if type(value) is str or value is None:
         return value
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return type(value), *map(_alike, value)
     if type(value) in {int, float, bool}:
         return type(value), repr(value)

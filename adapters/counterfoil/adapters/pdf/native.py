@@ -24,6 +24,7 @@ _PANGOFT2 = ("libpangoft2-1.0.so.0", "libpangoft2-1.0.dylib", "libpangoft2-1.0-0
 _SUBSET = ("libharfbuzz-subset.so.0", "libharfbuzz-subset.dylib", "libharfbuzz-subset-0.dll")
 _HARFBUZZ = ("libharfbuzz.so.0", "libharfbuzz.dylib", "libharfbuzz-0.dll")
 _FONTCONFIG = ("libfontconfig.so.1", "libfontconfig.dylib", "libfontconfig-1.dll")
+_GOBJECT = ("libgobject-2.0.so.0", "libgobject-2.0.dylib", "libgobject-2.0-0.dll")
 _PACKAGES = {
     _PANGO: "libpango-1.0-0",
     _PANGOFT2: "libpangoft2-1.0-0",
@@ -117,6 +118,11 @@ def only_these_fonts(configuration: Any) -> Iterator[None]:
     finally:
         library.FcConfigSetCurrent(before)
         library.FcConfigDestroy(before)
+
+
+def hold(address: int) -> None:
+    """Keep an object of GLib until it is let go once more."""
+    _required(_GOBJECT).g_object_ref(ctypes.c_void_p(address))
 
 
 def fingerprint(fonts: Sequence[Path]) -> str:

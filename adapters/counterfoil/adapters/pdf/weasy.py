@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -111,7 +111,7 @@ class WeasyPrintEngine:
         # By numbers, and of their own: no file takes the place of an image or of another file.
         files = {f"file:{place}": one for place, one in enumerate(sheet.attachments)}
         carried = ClosedFetcher(files, shown=False)
-        html = _html(tree, fetcher, self._style(_ELEMENTS))
+        html = _document()(tree, fetcher, self._style(_ELEMENTS))
         close_profiles()
         written_at = sheet.written_at or datetime.fromtimestamp(0, UTC)
         try:
@@ -188,28 +188,29 @@ def _number(value: str, most: int) -> bool:
     return value.isascii() and value.isdecimal() and len(value) < 5 and int(value) <= most
 
 
-def _html(tree: ET.Element, fetcher: object, elements: object) -> Any:
-    """WeasyPrint's document around a tree that is parsed already."""
-    import cssselect2
+@cache
+def _document() -> Any:
+    """WeasyPrint's document, around a tree that is parsed already."""
     from weasyprint import HTML
 
+    from counterfoil.adapters.pdf.kinds import Element
+
     class Parsed(HTML):
-        def __init__(self) -> None:
+        def __init__(self, tree: ET.Element, fetcher: object, elements: object) -> None:
             self.base_url = None
             self.url_fetcher = fetcher
             self.media_type = "print"
-            self.wrapper_element = cssselect2.ElementWrapper.from_html_root(
-                tree, content_language=None
-            )
-            self.etree_element = self.wrapper_element.etree_element
+            self.wrapper_element = Element.from_html_root(tree, content_language=None)
+            self.etree_element = tree
+            self._elements = elements
 
         def _ua_stylesheets(
             self,
             forms: bool = False,  # noqa: FBT001, FBT002  (WeasyPrint names and calls it so)
         ) -> list[object]:
-            return [elements]
+            return [self._elements]
 
-    return Parsed()
+    return Parsed
 
 
 @contextmanager
