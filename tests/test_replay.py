@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from counterfoil.adapters.replay import Differing
     from counterfoil.domain.envelope import Recorded
     from counterfoil.domain.invoice.events import InvoiceEvent
-    from counterfoil.projections.rebuild import Progress
+    from counterfoil.projections.progress import Progress
     from projections.worlds import Step, World
 
 FOLDER = Path(__file__).parent

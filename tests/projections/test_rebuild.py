@@ -29,7 +29,7 @@ from counterfoil.domain.errors import (
     Unavailable,
 )
 from counterfoil.domain.value import LARGEST
-from counterfoil.projections import catalogue, loading, rebuild
+from counterfoil.projections import catalogue, loading, rebuild, swapping
 from counterfoil.projections.catalogue import PROJECTIONS
 from counterfoil.projections.lines import TABLE as LINES
 from counterfoil.projections.projection import Column, Projection, Table
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from counterfoil.projections.rebuild import Progress
+    from counterfoil.projections.progress import Progress
     from counterfoil.projections.store import Session, Store
     from projections.worlds import World
 
@@ -380,8 +380,8 @@ def test_who_begins_anew_waits_for_an_index_and_it_for_nobody(world: World) -> N
 
 def test_what_is_written_meanwhile_is_in_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "PIECE", 20)
-    monkeypatch.setattr(rebuild, "PAGE", 7)
-    monkeypatch.setattr(rebuild, "FEW", 2)
+    monkeypatch.setattr(swapping, "PAGE", 7)
+    monkeypatch.setattr(swapping, "FEW", 2)
     world.live(worlds.FULL_LIFE)
     life = iter(worlds.FULL_LIFE * 3)
 
@@ -419,7 +419,7 @@ def test_who_reads_one_moment_never_sees_an_empty_table(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their moment began before the new tables were filled."""
-    monkeypatch.setattr(rebuild, "SWAPS_MAX", 1)
+    monkeypatch.setattr(swapping, "SWAPS_MAX", 1)
     world.live(worlds.FULL_LIFE)
     true = worlds.dump(world)
     (table, *_) = PROJECTIONS["invoices"].tables
@@ -436,7 +436,7 @@ def test_who_reads_one_moment_never_sees_an_empty_table(
 def test_a_verification_during_a_rebuild_raises_no_false_alarm(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild, "SWAPS_MAX", 1)
+    monkeypatch.setattr(swapping, "SWAPS_MAX", 1)
     world.live(worlds.FULL_LIFE)
     if "://" not in world.url:
         return

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from counterfoil.projections.progress import Progress, Watch
 from counterfoil.projections.projection import Projection, Row, Table
-from counterfoil.projections.rebuild import Progress, Watch
 from counterfoil.projections.store import Session
 from counterfoil.projections.verify import DESCRIBED, Difference, differences
 

@@ -11,6 +11,7 @@ from counterfoil.projections import rebuild as rebuilding
 from counterfoil.projections import verify as verifying
 from counterfoil.projections.catalogue import PROJECTIONS
 from counterfoil.projections.follow import Followed, follow
+from counterfoil.projections.progress import Watch
 from counterfoil.projections.projection import Projection
 from counterfoil.projections.status import (
     Status,
@@ -46,12 +47,12 @@ class Projections:
         *names: str,
         workers: int = 1,
         resume: bool = False,
-        watch: rebuilding.Watch = lambda _: None,
+        watch: Watch = lambda _: None,
     ) -> rebuilding.Rebuilt:
         """Make these read models, or all, anew while everybody goes on; see `rebuild.py`."""
         return rebuilding.rebuild(self._store, names, workers=workers, resume=resume, watch=watch)
 
-    def rehearse(self, *names: str, watch: rebuilding.Watch = lambda _: None) -> rebuilding.Rebuilt:
+    def rehearse(self, *names: str, watch: Watch = lambda _: None) -> rebuilding.Rebuilt:
         """Make all rows of these read models, or of all, and store none of them."""
         return rebuilding.rehearse(self._store, names, watch=watch)
 

@@ -38,7 +38,7 @@ from counterfoil.adapters.event_store.recorder import FactsRecorder
 from counterfoil.domain.errors import CorruptHistory, Malformed, StorageNotConfigured
 from counterfoil.domain.ports import Clock, DocumentStore
 from counterfoil.projections.keeping import Projections
-from counterfoil.projections.rebuild import Progress, Watch
+from counterfoil.projections.progress import Progress, Watch
 
 
 class Audit:

@@ -25,7 +25,7 @@ from counterfoil.adapters.cli.opening import existing
 from counterfoil.adapters.cli.progress import shown
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError, Malformed
-from counterfoil.projections.rebuild import Watch
+from counterfoil.projections.progress import Watch
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -24,7 +24,7 @@ from counterfoil.billing import ActionRequired, Billing, Declined, Paid, Schedul
 from counterfoil.domain.errors import CounterfoilError, Malformed
 from counterfoil.domain.invoice.collecting import Collect, GiveUp, Nothing, Settle, Wait
 from counterfoil.domain.money import Money
-from counterfoil.projections.rebuild import Progress
+from counterfoil.projections.progress import Progress
 
 # From here on a table has room for ids.
 WIDE = 170

@@ -25,7 +25,7 @@ from counterfoil.domain.errors import (
     StorageNotConfigured,
     Unavailable,
 )
-from counterfoil.projections.rebuild import Progress
+from counterfoil.projections.progress import Progress
 from counterfoil.projections.render.options import Options
 
 # The options of a print, as the command line says them.

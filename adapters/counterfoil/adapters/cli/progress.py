@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeR
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from counterfoil.projections.rebuild import Progress, Watch
+from counterfoil.projections.progress import Progress, Watch
 
 # Between two plain lines of progress.
 QUIET_S = 5.0

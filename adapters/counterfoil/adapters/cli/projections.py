@@ -18,9 +18,9 @@ from counterfoil.adapters.cli.opening import existing
 from counterfoil.adapters.cli.progress import shown
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import CounterfoilError, Malformed
-from counterfoil.projections import rebuild as rebuilding
 from counterfoil.projections.catalogue import PROJECTIONS
 from counterfoil.projections.follow import Followed
+from counterfoil.projections.progress import Progress
 from counterfoil.projections.status import Status
 
 
@@ -94,7 +94,7 @@ def verify(arguments: argparse.Namespace) -> None:
     with Billing.upkeep(existing(arguments.database)) as projections, shown(arguments) as watch:
         found = projections.verify(
             *_names(arguments),
-            watch=lambda done, total: watch(rebuilding.Progress("verify", done, total)),
+            watch=lambda done, total: watch(Progress("verify", done, total)),
         )
     if arguments.json:
         print(json.dumps(asdict(found) | {"holds": found.holds}, ensure_ascii=False))

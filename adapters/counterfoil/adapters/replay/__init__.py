@@ -10,7 +10,7 @@ from counterfoil.adapters.replay.redeciding import Differing, Field, Sums
 from counterfoil.adapters.replay.replaying import Open, Opened, Replayed, Total, position_of, replay
 from counterfoil.adapters.replay.supposing import Tell, WhatIf, what_if
 from counterfoil.domain.errors import Malformed
-from counterfoil.projections.rebuild import Watch
+from counterfoil.projections.progress import Watch
 
 __all__ = [
     "Differing",

@@ -23,9 +23,11 @@ from counterfoil.domain.errors import CorruptHistory, Malformed
 from counterfoil.projections.catalogue import PROJECTIONS
 from counterfoil.projections.comparing import Compared, Comparison, table_size
 from counterfoil.projections.follow import follow
-from counterfoil.projections.rebuild import PAGE, Progress, Watch, rebuild
+from counterfoil.projections.progress import Progress, Watch
+from counterfoil.projections.rebuild import rebuild
 from counterfoil.projections.status import hold_versions, last_position, mode_of
 from counterfoil.projections.store import Session, Store
+from counterfoil.projections.swapping import PAGE
 from counterfoil.projections.totals import halves, wholes
 from counterfoil.projections.verify import Difference
 

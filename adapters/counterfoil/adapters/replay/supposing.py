@@ -22,8 +22,8 @@ from counterfoil.domain.invoice.events import InvoiceEvent
 from counterfoil.projections.catalogue import PROJECTIONS
 from counterfoil.projections.history import History
 from counterfoil.projections.loading import read_piece
+from counterfoil.projections.progress import Progress, Watch
 from counterfoil.projections.projection import Cell, Projection, Row, Table, rows_of
-from counterfoil.projections.rebuild import Progress, Watch
 from counterfoil.projections.store import START
 
 # So many documents are kept for the answer; all of them are told of.

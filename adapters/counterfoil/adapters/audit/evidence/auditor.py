@@ -15,7 +15,7 @@ from counterfoil.adapters.replay import Replay
 from counterfoil.domain.errors import Malformed
 from counterfoil.domain.ports import Clock, DocumentStore
 from counterfoil.projections.keeping import Projections
-from counterfoil.projections.rebuild import Watch
+from counterfoil.projections.progress import Watch
 
 if TYPE_CHECKING:
     from counterfoil.adapters.audit.evidence.export import Exported

@@ -40,7 +40,7 @@ from counterfoil.domain.errors import CorruptHistory, IntegrityFailed
 from counterfoil.domain.ports import Clock, DocumentStore
 from counterfoil.projections.credit_note import CreditNote, view_credit_note
 from counterfoil.projections.invoice import Invoice, view_invoice
-from counterfoil.projections.rebuild import Progress, Watch
+from counterfoil.projections.progress import Progress, Watch
 
 if TYPE_CHECKING:
     from counterfoil.domain.credit_note.events import CreditNoteEvent
