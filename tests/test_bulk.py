@@ -404,3 +404,21 @@ def test_a_pool_of_processes_prints_the_same_bytes(tmp_path: Path) -> None:
         assert stored(list(acme.store_invoice_pdfs(again=True))) == ALL[:4]
         warm = [one.sha256 for place in range(4) for one in acme.stored_invoice_pdfs(f"in_{place}")]
     assert warm == pooled
+
+
+def test_an_own_engine_that_fails_stops_one_invoice_and_is_not_quoted(
+    acme: Tenant, printer: Printer
+) -> None:
+    several(acme)
+    turns = iter(range(5))
+
+    def stumble() -> None:
+        if next(turns) == 1:
+            raise ZeroDivisionError("on the page of Buyer 1")
+
+    printer.before = stumble
+    done = list(acme.store_invoice_pdfs())
+    assert [str(one.error) for one in done if one.error] == [
+        "the engine failed (ZeroDivisionError)"
+    ]
+    assert len(stored(done)) == 4

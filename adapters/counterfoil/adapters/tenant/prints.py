@@ -22,11 +22,13 @@ from counterfoil.domain.credit_note import decisions as credit_notes
 from counterfoil.domain.credit_note.events import CreditNoteIssued, CreditNoteStored
 from counterfoil.domain.errors import (
     Conflict,
+    CounterfoilError,
     EngineUnavailable,
     IntegrityFailed,
     Malformed,
     NotFound,
     ObjectNotFound,
+    RenderFailed,
     StorageNotConfigured,
 )
 from counterfoil.domain.invoice import commands, decisions
@@ -257,7 +259,13 @@ class Prints(Office):
         ):
             for fallback in job.fallbacks:
                 telemetry.tell(fallback)
-            return self._house.engine.render(job.sheet)
+            try:
+                return self._house.engine.render(job.sheet)
+            except CounterfoilError:
+                raise
+            except Exception as error:  # whose engine it is, he may have it raise what he likes
+                # The kind alone is told: the text may be the page's own.
+                raise RenderFailed(f"the engine failed ({type(error).__name__})") from error
 
     # --- what is kept ---------------------------------------------------------------------
 
