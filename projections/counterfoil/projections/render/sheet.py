@@ -20,15 +20,11 @@ from counterfoil.domain.ports import Asset, Sheet
 from counterfoil.projections.credit_note import CreditNote
 from counterfoil.projections.invoice import Invoice
 from counterfoil.projections.render.branding import Branding
-from counterfoil.projections.render.context import (
-    Context,
-    Reader,
-    credit_note_context,
-    invoice_context,
-)
+from counterfoil.projections.render.context import Context, credit_note_context, invoice_context
 from counterfoil.projections.render.language import Language, labels, language, zone
 from counterfoil.projections.render.options import Print
 from counterfoil.projections.render.payment_code import PaymentCode
+from counterfoil.projections.render.pen import Reader
 from counterfoil.projections.render.running import running
 from counterfoil.projections.render.style import base, style
 
