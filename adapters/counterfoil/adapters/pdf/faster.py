@@ -35,6 +35,7 @@ def pull(configuration: Any) -> None:
             _paint_what_shows,
             _go_short_ways,
             _number_pages_once,
+            _let_pages_go,
         ):
             # A name is missing after all: the print is right without.
             with suppress(ImportError, AttributeError):
@@ -256,6 +257,30 @@ def _number_pages_once(_configuration: Any) -> None:
         return references
 
     pydyf.PDF.page_references = property(page_references)
+
+
+def _let_pages_go(_configuration: Any) -> None:
+    """The tags of a long print take as much room as its pages, which are done by then."""
+    import weasyprint.pdf
+
+    def tagged(stock: Any) -> Any:
+        def add_tags(pdf: Any, document: Any, *more: Any) -> None:
+            if hasattr(document.font_config, "kept"):
+                document.pages = _Leaving(document.pages)
+            stock(pdf, document, *more)
+
+        return add_tags
+
+    _wrap(weasyprint.pdf, "add_tags", tagged)
+
+
+class _Leaving(list[Any]):
+    """Pages that are empty once the next one is asked for."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for page in super().__iter__():
+            yield page
+            page._page_box.children = ()
 
 
 def _wrap(module: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
