@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from counterfoil.adapters.processors.fake import Booked, FakeProcessor, Fault
+from counterfoil.adapters.processors.fake import FakeProcessor, Fault
+from counterfoil.adapters.processors.fake_books import Booked
 from counterfoil.billing import Billing
 from counterfoil.domain.errors import (
     CounterfoilError,

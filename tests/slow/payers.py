@@ -185,7 +185,7 @@ class TrappedProcessor(FakeProcessor):
     def __init__(self, books: str, trap: Trap) -> None:
         super().__init__(books, slow_s=0.02)
         self._trap = trap
-        self._books.set_trace_callback(self._traced)
+        self._books._connection.set_trace_callback(self._traced)
 
     def _traced(self, statement: str) -> None:
         if statement == "COMMIT":

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from counterfoil.adapters.processors.fake import Booked
+    from counterfoil.adapters.processors.fake_books import Booked
     from counterfoil.adapters.tenant import Tenant
     from counterfoil.domain.value import Event
 
