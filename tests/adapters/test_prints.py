@@ -385,6 +385,15 @@ def test_an_invoice_takes_as_many_pages_as_its_lines_need(
     hold_pages(acme.render_invoice_pdf(issued(acme, many(lines))), lines, least, most)
 
 
+def test_a_long_list_stands_closer(acme: Tenant) -> None:
+    def step(lines: int) -> float:
+        pdf = acme.render_invoice_pdf(issued(acme, many(lines)))
+        first, second = (pdfs.place(pdf, f"Item {number:05d}") for number in (2, 3))
+        return second.top - first.top
+
+    assert step(61) < 0.85 * step(60)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("archival", [False, True])
 def test_an_invoice_of_1000_lines_is_printed_whole(acme: Tenant, archival: bool) -> None:
