@@ -32,16 +32,16 @@ def install() -> None:
         return
 
     @wraps(stock)
-    def block_container_layout(
-        context: Any, box: Any, bottom_space: float, skipped: Any, *rest: Any, **named: Any
+    def block_container_layout(  # its parameters have the library's names: some call it by them
+        context: Any, box: Any, bottom_space: float, skip_stack: Any, *rest: Any, **named: Any
     ) -> Any:
         # As tables call it. On an empty page even what is too high is shown.
-        in_table = type(box) is TableCellBox and not rest and skipped is None
+        in_table = type(box) is TableCellBox and not rest and skip_stack is None
         if in_table and not named["page_is_empty"]:
             cell = _laid_out(context, box, bottom_space)
             if cell is not None:
                 return cell, None, {"break": "any", "page": cell.style["page"]}, [], False, None
-        return stock(context, box, bottom_space, skipped, *rest, **named)
+        return stock(context, box, bottom_space, skip_stack, *rest, **named)
 
     block.block_container_layout = block_container_layout
 

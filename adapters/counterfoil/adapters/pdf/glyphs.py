@@ -66,9 +66,10 @@ class Shaped(line_break.Layout):
 
     runs: Sequence[Run]
 
-    def __init__(self, text: str, direction: int, runs: Sequence[Run]) -> None:
+    def __init__(self, text: str, direction: int, runs: Sequence[Run], max_width: float) -> None:
         self.text, self.first_line_direction, self.runs = text, direction, runs
-        self.justification_spacing, self.max_width = 0, None
+        # The library asks how wide the text might have been when it ends a line in an ellipsis.
+        self.justification_spacing, self.max_width = 0, max_width
 
     def deactivate(self) -> None:
         """Let the layout go, if there is one."""

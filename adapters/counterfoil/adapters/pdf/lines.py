@@ -156,7 +156,7 @@ class _Shaper:
         if extents.width > int(width * TO_UNITS):
             return None
         return (
-            Shaped(text, line.resolved_dir, runs(line, self._configuration)),
+            Shaped(text, line.resolved_dir, runs(line, self._configuration), width),
             extents.width * FROM_UNITS,
             extents.height * FROM_UNITS,
             pango.pango_layout_get_baseline(layout) * FROM_UNITS,
