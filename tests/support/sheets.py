@@ -56,7 +56,7 @@ TEXTS = {
     "missing alone": "漢",
     "combining": "e\u0301 a\u0308\u0323 q\u0303\u0330\u0301 x\u20d7 שָׁלוֹם مُحَمَّد",
     "ligatures": "office AVATAR To fi ffl WAVE T. 11/2",
-    "controls of direction": "\u202eabc\u202c \u2066שלום\u2069 \u200fabc\u200e",
+    "controls of direction": "\u202eabc\u202c \u2066שלום\u2069 \u200fabc\u200e",  # noqa: RUF001  (Hebrew)
     "long": "The quick brown fox jumps over the lazy dog, again and again, " * 4,
     "a long word": "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 2,
     "slashes and hyphens": "2026-01/02-03-04/05-06/07-08/09-10/11-12/13-14/15-16/17-18",
@@ -225,7 +225,9 @@ TABLE_STYLES = {
     "hyphenated": "td { hyphens: auto; width: 9pt }",
     "first letters": "td::first-letter { color: red } .b::first-line { font-weight: bold }",
     "before and after": "td::before { content: '[' } td:last-child::after { content: ']' }",
-    "marked": "li::marker { color: red; font-size: 5pt } li + li { list-style: inside upper-roman }",
+    "marked": (
+        "li::marker { color: red; font-size: 5pt } li + li { list-style: inside upper-roman }"
+    ),
     "turned": "table { transform: rotate(4deg) } td { opacity: 0.4 }",
     "turned cells": "td { transform: translate(3pt, 1pt) } tr { opacity: 0.9 }",
     "a table of blocks": "table, tr, td, tbody { display: block }",
@@ -248,7 +250,9 @@ TABLE_STYLES = {
     ),
     "either": ":is(td, p):not(.a, .b) { color: red } :where(.w) p { margin: 0 }",
     "having": "tr:has(.a) td { color: red } div:has(> p:empty) { border: 1pt solid }",
-    "by language": ":lang(en) .a { color: red } p:lang(de) { color: blue } [lang|=en] { margin: 0 }",
+    "by language": (
+        ":lang(en) .a { color: red } p:lang(de) { color: blue } [lang|=en] { margin: 0 }"
+    ),
     "by attribute": (
         '[data-k] { color: red } [data-k^="v"] { margin: 9pt } td[colspan="3"] { color: blue }'
         '[class~="b"] { padding: 1pt } [rowspan] { color: green } p[data-k$="1" i] { width: 50% }'
@@ -273,9 +277,13 @@ TABLE_STYLES = {
     "nested": "table { color: red; & td { color: blue } tr.c & { color: green } }",
     "for print only": "@media print { td { color: red } } @media screen { td { padding: 9pt } }",
     "initial": "td { all: initial } .a { display: revert; color: unset; font: inherit }",
-    "outlined": "p, td { outline: 2pt groove red } h1 { outline: 1pt dashed; outline-offset: -3pt }",
+    "outlined": (
+        "p, td { outline: 2pt groove red } h1 { outline: 1pt dashed; outline-offset: -3pt }"
+    ),
     "overflowing": "td { overflow: hidden; height: 3pt } p { overflow: hidden; height: 2pt }",
-    "above and below": "td { z-index: 3; position: relative } p { z-index: -1; position: relative }",
+    "above and below": (
+        "td { z-index: 3; position: relative } p { z-index: -1; position: relative }"
+    ),
     "a leader": "p::after { content: leader('.') 'x' } td.a::after { content: leader(dotted) }",
     "object": "td { object-fit: cover; image-resolution: 300dpi; image-rendering: pixelated }",
     "pale": "body { color: rgb(0 0 0 / 40%); background: rgb(9 9 9 / 5%) }",
@@ -341,7 +349,10 @@ PAGE_STYLES = {
     "long columns": "body { columns: 2; column-fill: auto }",
     "balanced columns": "body { columns: 3; column-rule: 1pt solid } .b { display: none }",
     "widows": "td, p { orphans: 2; widows: 4 } @page { size: 90mm 43mm }",
-    "running": "h1 { position: running(h); counter-increment: n } @page { @top-center { content: element(h) } }",
+    "running": (
+        "h1 { position: running(h); counter-increment: n }"
+        "@page { @top-center { content: element(h) } }"
+    ),
     "two directions": "table { direction: rtl } @page { size: 90mm 61mm }",
 }
 
@@ -355,8 +366,11 @@ def tables() -> Iterator[tuple[str, Sheet]]:
     for height in range(30, 84, 3):
         style = f"@page {{ size: 90mm {height}mm }} td {{ padding: 1.7pt; border: 0.3pt solid }}"
         yield f"table on {height} mm", sheet(TABLE, style)
-        yield f"table on {height} mm, whole rows", sheet(
-            TABLE, style + "tr { break-inside: avoid } tr.r2 td { border-bottom: 1pt solid }"
+        yield (
+            f"table on {height} mm, whole rows",
+            sheet(
+                TABLE, style + "tr { break-inside: avoid } tr.r2 td { border-bottom: 1pt solid }"
+            ),
         )
 
 
@@ -365,25 +379,46 @@ def kinds() -> Iterator[tuple[str, Sheet]]:
     rows = "<tr><td>a</td><td>b</td></tr>" * 3
     style = (
         ".sum td { font-weight: bold } .sum .x td { color: red } table.r { text-align: right }"
-        ".in table td { padding-left: 5pt } body.z td { letter-spacing: 1pt } [dir=rtl] p { margin: 0 }"
+        ".in table td { padding-left: 5pt }"
+        "body.z td { letter-spacing: 1pt } [dir=rtl] p { margin: 0 }"
     )
-    around = ("", ' class="sum"', ' class="r sum"', ' class="r"', ' style="color: red"')
+    around: tuple[str, ...] = (
+        "",
+        ' class="sum"',
+        ' class="r sum"',
+        ' class="r"',
+        ' style="color: red"',
+    )
     around += (' lang="de"', ' dir="rtl"', ' id="i"', ' data-x="1"', ' style="width: 50vw"')
     for table, group, row in product(around, around[:4], ("", ' class="x"')):
         body = f"<table{table}><tbody{group}>{rows}<tr{row}><td>c</td></tr></tbody></table>"
         yield f"table{table}, group{group}, row{row}", sheet(body, style)
     for root in ('lang="de"', 'dir="rtl"', 'class="z"', 'style="font-size: 20pt"', 'id="h"'):
-        yield f"root {root}", sheet(f'<div class="in"><table>{rows}</table></div>', style, root=root)
+        yield (
+            f"root {root}",
+            sheet(f'<div class="in"><table>{rows}</table></div>', style, root=root),
+        )
     for inner in ("td { color: red }", "td:first-child { color: red }", "@page { size: 70mm }"):
         head = f"<style>{inner}</style>"
         yield f"in the document: {inner}", sheet(f"<table>{rows}</table>", style, head=head)
     same = '<p id="a">x</p><p id="a">x</p><p name="a"><a name="b" href="#a">y</a></p>'
     yield "ids said twice", sheet(same, "p { bookmark-level: 1 }")
-    yield "attributes in another order", sheet(
-        '<p class="a" lang="de">x</p><p lang="de" class="a">x</p>', "p { hyphens: auto }"
+    yield (
+        "attributes in another order",
+        sheet('<p class="a" lang="de">x</p><p lang="de" class="a">x</p>', "p { hyphens: auto }"),
     )
-    yield "styles alike", sheet(
-        '<p style="color: red">x</p><p style="color: red">x</p><b style="color: red">x</b>'
+    yield (
+        "styles alike",
+        sheet('<p style="color: red">x</p><p style="color: red">x</p><b style="color: red">x</b>'),
+    )
+    note = '<span style="position: note(n); display: block">{}</span>'
+    yield (
+        "two notes of one look",
+        sheet(
+            f"<p>x{note.format(1)}y{note.format(2)}</p>",
+            "@page { @bottom-left { content: element(n all-once) } }"
+            "*::note-call, *::note-marker, *::note-callback { content: counter(note) }",
+        ),
     )
     yield "120 rows", sheet(TABLE.replace(ROWS, ROWS * 3), "td { padding: 2pt }")
 

@@ -9,7 +9,10 @@ import pickle
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.resources import files
 from typing import TYPE_CHECKING
+
+from weasyprint import HTML
 
 from counterfoil.domain.errors import RenderFailed
 
@@ -27,16 +30,20 @@ from counterfoil.adapters.pdf import faster, finishing
 faster.pull = lambda configuration: None
 finishing.write_once = lambda pdf: None
 from counterfoil.adapters.pdf.weasy import WeasyPrintEngine
-from support.stock import printed
+from support.stock import own, printed
 engine = WeasyPrintEngine()
 while True:
     try:
         sheet = pickle.load(sys.stdin.buffer)
     except EOFError:
         break
-    pickle.dump(printed(engine, sheet), answers)
+    pickle.dump(own(sheet) if isinstance(sheet, str) else printed(engine, sheet), answers)
     answers.flush()
 """
+# Another process finds what this one does.
+PATH = f"import sys; sys.path[:0] = {sys.path!r}\n"
+# The host's own documents bring their font along, for a machine may have none.
+_FONT = next((files("counterfoil.projections.render") / "fonts").glob("NotoSans-Regular*"))  # type: ignore[attr-defined]
 
 
 class Stock:
@@ -44,10 +51,10 @@ class Stock:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
-        self._known: dict[Sheet, bytes | str] = {}
+        self._known: dict[Sheet | str, bytes | str] = {}
 
-    def printed(self, sheet: Sheet) -> bytes | str:
-        """The print, or why there is none."""
+    def printed(self, sheet: Sheet | str) -> bytes | str:
+        """The print, or why there is none; of HTML by the host itself."""
         if sheet not in self._known:
             asked, answers = self._process.stdin, self._process.stdout
             assert asked is not None
@@ -61,8 +68,7 @@ class Stock:
 @contextmanager
 def stock() -> Iterator[Stock]:
     """A process that prints as the library alone does."""
-    path = f"import sys; sys.path[:0] = {sys.path!r}\n"
-    command = [sys.executable, "-W", "ignore", "-c", path + _STOCK]
+    command = [sys.executable, "-W", "ignore", "-c", PATH + _STOCK]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             yield Stock(process)
@@ -77,3 +83,10 @@ def printed(engine: WeasyPrintEngine, sheet: Sheet) -> bytes | str:
         return engine.render(sheet)
     except RenderFailed as error:
         return str(error)
+
+
+def own(html: str) -> bytes:
+    """A print by the host itself."""
+    face = f"@font-face {{ font-family: 'Noto Sans'; src: url({_FONT.as_uri()}) }}"
+    made: bytes = HTML(string=f"<style>{face}</style>{html}").write_pdf(pdf_tags=True)
+    return made

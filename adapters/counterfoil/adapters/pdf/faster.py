@@ -16,7 +16,7 @@ from importlib.metadata import version
 from threading import Lock
 from typing import Any
 
-_MEASURED = {"weasyprint": "70.0", "pydyf": "0.13.0"}
+_MEASURED = {"weasyprint": "70.0", "pydyf": "0.13.0", "cssselect2": "0.10.1"}
 # Heights of lines and sets of font features, which the library remembers for good.
 MEASURES_KEPT = 1_000
 _INSTALLING = Lock()
@@ -55,7 +55,9 @@ def printing(configuration: Any) -> Iterator[None]:
             kept.forget()
         raise
     finally:
-        for used in ("pens", "fonts_used"):
+        for shaper in getattr(configuration, "shapers_used", ()):
+            shaper.forget()
+        for used in ("shapers_used", "pens", "fonts_used"):
             getattr(configuration, used, {}).clear()
 
 
@@ -156,9 +158,11 @@ def _paint_what_shows(_configuration: Any) -> None:
     from weasyprint.formatting_structure.boxes import PageBox
     from weasyprint.layout import background
 
+    shows, borders = _of_style(_shows), _of_style(_borders)
+
     def only_shown(stock: Any) -> Any:
         def layout_box_backgrounds(page: Any, box: Any, get_image: Any, **of_another: Any) -> None:
-            if of_another or isinstance(box, PageBox) or _shows(box.style):
+            if of_another or isinstance(box, PageBox) or shows(box.style):
                 stock(page, box, get_image, **of_another)
                 return
             background.resolve_radii_percentages(box)
@@ -170,7 +174,7 @@ def _paint_what_shows(_configuration: Any) -> None:
 
     def with_border(stock: Any) -> Any:
         def draw_border(stream: Any, box: Any) -> None:
-            if _borders(box.style):
+            if borders(box.style):
                 stock(stream, box)
 
         return draw_border
@@ -181,11 +185,9 @@ def _paint_what_shows(_configuration: Any) -> None:
 
 def _of_style(question: Callable[[Any], bool]) -> Callable[[Any], bool]:
     """Ask a style of ours once. Of others the answer is yes."""
+    from counterfoil.adapters.pdf.kept import Watched
 
-    @wraps(question)
     def asked(style: Any) -> bool:
-        from counterfoil.adapters.pdf.kept import Watched
-
         if not isinstance(style, Watched):
             return True
         found: bool | None = style.worked_out.get(question)
@@ -196,7 +198,6 @@ def _of_style(question: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return asked
 
 
-@_of_style
 def _shows(style: Any) -> bool:
     """Whether there may be anything behind a box."""
     return bool(
@@ -210,7 +211,6 @@ def _shows(style: Any) -> bool:
     )
 
 
-@_of_style
 def _borders(style: Any) -> bool:
     """Whether there may be anything around a box."""
     return bool(
@@ -229,7 +229,7 @@ def _go_short_ways(configuration: Any) -> None:
     from counterfoil.adapters.pdf import cells, glyphs, lines
 
     glyphs.install(configuration)
-    lines.install()
+    lines.install(configuration)
     cells.install()
 
 

@@ -121,12 +121,13 @@ def runs(line: Any, configuration: Any) -> Sequence[Run]:
 
 
 def _kept(font: Any, configuration: Any) -> Any:
-    """The font, which stays until the print is done."""
-    found = configuration.fonts_used.get(font)
-    if found is None:
+    """The font, which stays until the print is done, and no longer: what is left of the boxes is
+    collected by any thread, and Pango's fonts may be let go by the one that prints alone.
+    """
+    if font not in configuration.fonts_used:
         hold(int(ffi.cast("uintptr_t", font)))
-        found = configuration.fonts_used[font] = ffi.gc(font, gobject.g_object_unref)
-    return found
+        configuration.fonts_used[font] = ffi.gc(font, gobject.g_object_unref)
+    return font
 
 
 def plain(style: Any) -> bool:

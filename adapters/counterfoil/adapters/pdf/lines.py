@@ -35,8 +35,9 @@ _UNUSUAL = re.compile(r"[\x00-\x1f\x85\xad\u2028\u2029]")
 _SLACK = 1 + 1e-9
 
 
-def install() -> None:
+def install(configuration: Any) -> None:
     """Have lines go the short way wherever they can."""
+    configuration.shapers_used = set()
     stock = inline.get_next_linebox
     if hasattr(stock, "__wrapped__"):
         return
@@ -149,11 +150,12 @@ class _Shaper:
     def shape(self, text: str, width: float) -> tuple[Shaped, float, float, float] | None:
         """The text on one line with its width, height and baseline, if it fits."""
         layout, extents = self._layout, self._extents
+        self._configuration.shapers_used.add(self)
         given = text.encode()
         pango.pango_layout_set_text(layout, given, len(given))
         line = pango.pango_layout_get_line_readonly(layout, 0)
         pango.pango_layout_line_get_extents(line, ffi.NULL, extents)
-        if extents.width > int(width * TO_UNITS):
+        if extents.width > width * TO_UNITS:
             return None
         return (
             Shaped(text, line.resolved_dir, runs(line, self._configuration), width),
@@ -161,6 +163,10 @@ class _Shaper:
             extents.height * FROM_UNITS,
             pango.pango_layout_get_baseline(layout) * FROM_UNITS,
         )
+
+    def forget(self) -> None:
+        """Keep no text: the style may stay for many prints, and its last text is somebody's."""
+        pango.pango_layout_set_text(self._layout, b"", 0)
 
     def shift(self, room: float) -> float:
         """How far from the left a line stands that leaves so much room."""
