@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from weasyprint.text.ffi import ffi
 
-from counterfoil.adapters.pdf import cells, glyphs, lines, native, writing
+from counterfoil.adapters.pdf import cells, glyphs, kept, lines, native, writing
 from counterfoil.adapters.pdf.recording import RecordingEngine
 from counterfoil.adapters.pdf.weasy import LIMITS, WeasyPrintEngine
 from counterfoil.domain.errors import RenderFailed
@@ -270,6 +270,17 @@ def test_all_that_is_hard_to_print_is_printed_as_the_library_prints_it_in_any_or
         if printed(engine, HARD[name]) != library.printed(HARD[name])
     ]
     assert wrong == []
+
+
+@pytest.mark.slow
+def test_styles_that_are_forgotten_while_a_print_needs_them_change_nothing(
+    library: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "LEVEL", 9)
+    monkeypatch.setattr(kept, "STYLES_KEPT", 7)
+    engines = WeasyPrintEngine(), WeasyPrintEngine()
+    for place, name in enumerate([name for name in HARD if "blocks" not in name]):
+        held(engines[place % 2], library, (HARD[name], HARD[name]))
 
 
 def test_next_to_nothing_of_what_is_hard_is_refused_by_the_library(library: Stock) -> None:
