@@ -206,7 +206,7 @@ def test_a_print_that_fails_leaves_nothing_behind(
     assert engine.render(SHEETS["plain"]) == stock[1]["plain"]
 
 
-@pytest.mark.parametrize("library", ["weasyprint", "pydyf"])
+@pytest.mark.parametrize("library", ["weasyprint", "pydyf", "cssselect2"])
 def test_another_version_of_a_library_prints_without_the_levers(
     library: str, stock: tuple[bytes, Mapping[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

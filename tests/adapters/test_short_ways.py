@@ -231,7 +231,7 @@ def test_any_document_is_printed_as_the_library_prints_it(
 
 
 @pytest.mark.slow
-@drawn(600)
+@drawn(300)
 def test_any_of_many_documents_is_printed_as_the_library_prints_it(
     engine: WeasyPrintEngine, library: Stock, body: str, other: str, style: str
 ) -> None:
