@@ -283,6 +283,27 @@ def test_styles_that_are_forgotten_while_a_print_needs_them_change_nothing(
         held(engines[place % 2], library, (HARD[name], HARD[name]))
 
 
+@pytest.mark.parametrize(
+    ("style", "before", "copied"),
+    [
+        (
+            "b, i { padding: 1ex 0.5ch } td::first-line { font-size: 17pt } i { display: block }",
+            "<table><tr><td><b>a<b></b><i></i></b></td></tr></table>",
+            "<table><tr><td><b>a<b></b><i></i></b></td></tr></table>",
+        ),
+        (
+            "b { line-height: 3em; padding: 1em } p:nth-child(2)::first-line { font-size: 17pt }",
+            "<p><b>bold</b></p>",
+            "<p>one</p><p><b>bold</b></p>",
+        ),
+    ],
+)
+def test_a_copy_of_a_style_takes_nothing_along_that_an_earlier_print_worked_out(
+    engine: WeasyPrintEngine, library: Stock, style: str, before: str, copied: str
+) -> None:
+    held(engine, library, [sheet(body, style) for body in (before, copied, before, copied)])
+
+
 def test_next_to_nothing_of_what_is_hard_is_refused_by_the_library(library: Stock) -> None:
     """Two refusals are alike, so a sheet that is refused proves nothing."""
     assert [name for name in FOREMOST if isinstance(library.printed(HARD[name]), str)] == []

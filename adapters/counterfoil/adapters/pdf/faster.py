@@ -22,6 +22,10 @@ MEASURES_KEPT = 1_000
 _INSTALLING = Lock()
 
 
+class Stale(Exception):
+    """What an earlier print left may not be used in this one, which is to be made once more."""
+
+
 def pull(configuration: Any) -> None:
     """Let prints with this font configuration go by every lever there is."""
     if any(version(name) != measured for name, measured in _MEASURED.items()):

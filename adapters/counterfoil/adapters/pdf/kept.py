@@ -8,7 +8,8 @@ styles of the host's own prints have another font configuration, and nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -17,6 +18,8 @@ from weasyprint.css import ZERO_PIXELS, AnonymousStyle, ComputedStyle, StyleFor
 from weasyprint.css.properties import TABLE_WRAPPER_BOX_PROPERTIES
 from weasyprint.formatting_structure import build
 from weasyprint.layout.page import PageType
+
+from counterfoil.adapters.pdf.faster import Stale
 
 # A document has some 60 styles of up to 20 KiB each: this is enough for a dozen looks in turn.
 STYLES_KEPT = 768
@@ -28,6 +31,8 @@ class Kept:
     def __init__(self) -> None:
         self._styles: dict[Hashable, Computed] = {}
         self._sizes = _Sizes(box=None, area=None)
+        self._print = 0
+        self._of_tables = False
 
     def __len__(self) -> int:
         return len(self._styles)
@@ -37,6 +42,7 @@ class Kept:
         if self._sizes.asked:
             self.forget()
         self._sizes.update(box=None, area=None)
+        self._print += 1
         return self._sizes
 
     def forget(self) -> None:
@@ -54,9 +60,31 @@ class Kept:
 
     def add(self, key: Hashable, style: Computed) -> None:
         """Keep a style: it holds its parent and its values, so the ids in its key stay theirs."""
+        if not hasattr(style, "made_for"):
+            style.made_for = self._print
         self._styles[key] = style
         if len(self._styles) > STYLES_KEPT:
             del self._styles[next(iter(self._styles))]
+
+    def copied(self, style: Computed) -> None:
+        """Take note that a style is copied, or refuse it to be.
+
+        A copy is given other values, as those of a first line, and what it works out later follows
+        from them. What it takes along must therefore be what this print has worked out.
+        """
+        if not self._of_tables:
+            style.changed = True
+            if style.made_for != self._print:
+                raise Stale
+
+    @contextmanager
+    def copying_tables(self) -> Iterator[None]:
+        """Let tables copy styles: from what they change in a copy nothing else follows."""
+        self._of_tables = True
+        try:
+            yield
+        finally:
+            self._of_tables = False
 
 
 class _Sizes(dict[str, Any]):
@@ -101,6 +129,11 @@ class Watched(_Base):
         watched: Anonymous = style
         return watched
 
+    def copy(self) -> Any:
+        """Another style with these values, to be changed."""
+        self.font_config.kept.copied(self.owner)
+        return super().copy()
+
     def __missing__(self, name: str) -> Any:
         self.computing += 1
         try:
@@ -124,6 +157,7 @@ class Computed(Watched, ComputedStyle):
     """The style of an element."""
 
     changed = False
+    made_for: int
 
 
 class OfPage(Computed):
@@ -192,7 +226,8 @@ def _keeping_tables(stock: Any) -> Any:
         ours = isinstance(style, Computed) and style["border_collapse"] != "collapse"
         for name in TABLE_WRAPPER_BOX_PROPERTIES if ours else ():
             style[name]  # worked out here it is kept, in the copies it is not
-        wrapper = stock(box, children)
+        with style.font_config.kept.copying_tables() if ours else nullcontext():
+            wrapper = stock(box, children)
         if ours:
             table = wrapper.get_wrapped_table()
             made = style.worked_out.setdefault(wrap_table, (wrapper.style, table.style))

@@ -88,8 +88,12 @@ class WeasyPrintEngine:
         self._coverage.hold(sheet)
         with self._lock, only_these_fonts(self._configuration), _no_collector(), hushed():
             try:
-                with faster.printing(self._configuration):
-                    return self._print(sheet, tree)
+                try:
+                    with faster.printing(self._configuration):
+                        return self._print(sheet, tree)
+                except faster.Stale:  # it has forgotten what was before
+                    with faster.printing(self._configuration):
+                        return self._print(sheet, tree)
             except RenderFailed:
                 raise
             except Exception as error:  # the engine's own faults are of any kind
