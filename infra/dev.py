@@ -248,10 +248,12 @@ def digest() -> str:
 def inside() -> dict[str, str]:
     """Return the caller's variables, less those that would lead out of the environment.
 
-    What concerns the network stays: a proxy, a certificate, an index of one's own.
+    What concerns the network stays: a proxy, a certificate, an index of one's own. The wish to
+    keep no bytecode, which many container images have, does not: without it every worker and
+    every program that a test starts would compile all that it imports anew.
     """
     leaks = re.compile(
-        r"PYTHON(PATH|HOME|STARTUP)|MYPYPATH|(VIRTUAL_ENV|CONDA)(_.*)?|__PYVENV_LAUNCHER__"
+        r"PYTHON(PATH|HOME|STARTUP|DONTWRITEBYTECODE)|MYPYPATH|(VIRTUAL_ENV|CONDA)(_.*)?|__PYVENV_LAUNCHER__"
         r"|PIP_(USER|TARGET|PREFIX|ROOT|REQUIREMENT|CONSTRAINT|PYTHON|NO_BINARY|DRY_RUN)"
         r"|UV_(SYSTEM_PYTHON|PYTHON|TARGET|PREFIX|CONSTRAINT|OVERRIDE|NO_BINARY|EXCLUDE_NEWER)"
     )
