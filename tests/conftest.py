@@ -34,6 +34,7 @@ def postgres_url() -> Iterator[str]:
     if server := os.environ.get("COUNTERFOIL_TEST_POSTGRES_URL"):
         with postgres.database(server) as url:
             yield url
+            postgres.drop_templates(url)
     else:
         with postgres.cluster() as url:
             yield url

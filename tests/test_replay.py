@@ -63,18 +63,17 @@ def database(kind: str, server: str) -> Iterator[str]:
 
 
 @pytest.fixture(params=KINDS)
-def world(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, postgres_url: str, tmp_path: Path) -> Iterator[World]:
     """A database of each kind in which everything has happened."""
-    with database(request.param, postgres_url) as url, worlds.opened(url) as opened:
-        opened.live(worlds.FULL_LIFE)
+    place = tmp_path if request.param == "sqlite" else postgres_url
+    with worlds.after(worlds.full, place) as opened:
         yield opened
 
 
 @pytest.fixture
 def lived(tmp_path: Path) -> Iterator[World]:
     """A file in which everything has happened."""
-    with worlds.opened(worlds.sqlite(tmp_path)) as opened:
-        opened.live(worlds.FULL_LIFE)
+    with worlds.after(worlds.full, tmp_path) as opened:
         yield opened
 
 

@@ -13,7 +13,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from counterfoil.domain.envelope import Actor
 from counterfoil.domain.errors import AppendOnly, SchemaMissing, SchemaTooNew
 from counterfoil.domain.invoice.events import MetadataSet
 from counterfoil.domain.ports import Append, Origin
-from support import postgres
+from support import databases, postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,9 +124,7 @@ class Victim:
             ]
 
 
-@contextmanager
-def written(url: str) -> Iterator[Victim]:
-    Billing.init(url)
+def write(url: str) -> None:
     with Billing.open(url) as billing:
         billing.log.inline = None  # no invoice is told of here, only facts
         for number, name in enumerate(ORDER, start=1):
@@ -140,23 +138,19 @@ def written(url: str) -> Iterator[Victim]:
     victim = Victim(url)
     assert "".join(row.stream[-1] for row in victim.rows()) == ORDER
     assert [row.position for row in victim.rows()] == list(range(1, len(ORDER) + 1))
-    yield victim
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Victim]:
-    if request.param == "sqlite":
-        with written(str(tmp_path / "log.db")) as one:
-            yield one
-        return
-    with postgres.ready(request.getfixturevalue("postgres_url")) as url, written(url) as one:
-        yield one
+    to = tmp_path if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    with databases.copied(write, to) as url:
+        yield Victim(url)
 
 
 @pytest.fixture
 def on_postgres(postgres_url: str) -> Iterator[Victim]:
-    with postgres.ready(postgres_url) as url, written(url) as one:
-        yield one
+    with databases.copied(write, postgres_url) as url:
+        yield Victim(url)
 
 
 def kept(victim: Victim) -> Checkpoint:
@@ -362,7 +356,8 @@ def test_a_fact_forged_before_the_first_place_does_not_hide(victim: Victim, posi
 
 def test_a_text_that_is_no_text_is_found_where_it_is(tmp_path: Path) -> None:
     """SQLite stores any bytes as text; PostgreSQL refuses what is not UTF-8."""
-    with written(str(tmp_path / "log.db")) as victim:
+    with databases.copied(write, tmp_path) as url:
+        victim = Victim(url)
         victim.attack("UPDATE facts SET actor_id = CAST(x'ff' AS TEXT) WHERE position = 5")
         assert place(victim.verify().first) == (5, TENANT, "in_a", 3)
 
@@ -537,7 +532,8 @@ def test_a_copy_without_triggers_is_what_it_takes(on_postgres: Victim) -> None:
     ],
 )
 def test_sqlite_refuses_by_other_words_too(tmp_path: Path, statement: str) -> None:
-    with written(str(tmp_path / "log.db")) as victim:
+    with databases.copied(write, tmp_path) as url:
+        victim = Victim(url)
         before = victim.rows()
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             victim.run(statement)

@@ -39,7 +39,7 @@ from counterfoil.domain.errors import (
     StorageNotConfigured,
     Unavailable,
 )
-from support import postgres
+from support import databases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,14 +123,13 @@ class Log:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
-    if request.param == "sqlite":
-        made = Log(str(tmp_path / "log.db"))
-        made.write(3)
-        yield made
-        return
-    with postgres.ready(request.getfixturevalue("postgres_url")) as url:
-        Log(url).write(3)
+    to = tmp_path if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    with databases.copied(_three, to) as url:
         yield Log(url)
+
+
+def _three(url: str) -> None:
+    Log(url).write(3)
 
 
 @pytest.fixture

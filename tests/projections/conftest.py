@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from projections.worlds import World
+    from support.databases import Place
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -28,4 +29,20 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def world(database: str) -> Iterator[World]:
     with worlds.opened(database) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where a copy of a database goes: into a folder, or to a server."""
+    if request.param == "sqlite":
+        return tmp_path
+    server: str = request.getfixturevalue("postgres_url")
+    return server
+
+
+@pytest.fixture
+def full(place: Place) -> Iterator[World]:
+    """A database in which everything has happened, to two tenants."""
+    with worlds.after(worlds.full, place) as opened:
         yield opened

@@ -15,23 +15,28 @@ from projections import worlds
 from projections.worlds import NOON, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from counterfoil.domain.envelope import Recorded
     from projections.worlds import World
+    from support.databases import Place
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Apia")
 DRAFT = Step(0, "draft", 0, 0)
 
 
-@pytest.fixture
-def busy(world: World) -> World:
+def busily(world: World) -> None:
     """Two tenants, busy for weeks at all hours, by several hands."""
     for place, step in enumerate(worlds.FULL_LIFE):
         with actor(("user", "service")[place % 2], f"u_{place % 3}"):
             world.happen(step)
         world.clock.now += timedelta(hours=7, minutes=13)
-    return world
+
+
+@pytest.fixture
+def busy(place: Place) -> Iterator[World]:
+    with worlds.after(busily, place) as opened:
+        yield opened
 
 
 def facts(world: World, tenant: str) -> Sequence[Recorded[Any]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from projections.worlds import Dump, World
+    from support.databases import Place
 
 FOLDER = Path(__file__).parents[1]
 FOLLOW = """
@@ -46,16 +47,14 @@ def process(world: World, page: int) -> subprocess.Popen[str]:
 @pytest.fixture(scope="module")
 def inline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dump]:
     """What the tables hold after the full life when each write keeps them."""
-    with worlds.opened(worlds.sqlite(tmp_path_factory.mktemp("inline"))) as world:
-        world.live(worlds.FULL_LIFE)
+    with worlds.after(worlds.full, tmp_path_factory.mktemp("inline")) as world:
         yield worlds.dump(world)
 
 
 @pytest.fixture
-def behind(database: str) -> Iterator[World]:
+def behind(place: Place) -> Iterator[World]:
     """The full life, of which no read model knows anything yet."""
-    with worlds.opened(database, "async") as world:
-        world.live(worlds.FULL_LIFE)
+    with worlds.after(worlds.full, place, "async") as world:
         assert not any(worlds.dump(world).values())
         yield world
 

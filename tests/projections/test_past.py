@@ -31,13 +31,6 @@ if TYPE_CHECKING:
     from projections.worlds import World
 
 
-@pytest.fixture
-def full(world: World) -> World:
-    """Two tenants to whom everything happened."""
-    assert world.live(worlds.FULL_LIFE) > 40
-    return world
-
-
 def documents(world: World, tenant: str) -> Sequence[str]:
     return [*world.invoices[tenant], *world.notes.get(tenant, ())]
 

@@ -89,16 +89,15 @@ def test_a_rebuild_may_be_cut_anywhere(
     assert loaded[-1] == seen[0].total
 
 
-def test_parts_are_cut_between_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_are_cut_between_streams(full: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """As workers would load them; SQLite has one."""
-    world.live(worlds.FULL_LIFE)
-    before = worlds.dump(world)
+    before = worlds.dump(full)
     monkeypatch.setattr(loading, "PIECE", 5)
     for workers in (1, 3):
-        if workers <= world.store.workers_max:
-            worlds.execute(world, "DELETE FROM journal")
-            world.billing.projections.rebuild(workers=workers)
-            assert worlds.dump(world) == before
+        if workers <= full.store.workers_max:
+            worlds.execute(full, "DELETE FROM journal")
+            full.billing.projections.rebuild(workers=workers)
+            assert worlds.dump(full) == before
 
 
 def test_a_stream_longer_than_a_piece_is_loaded_whole(
@@ -113,15 +112,14 @@ def test_a_stream_longer_than_a_piece_is_loaded_whole(
     assert worlds.differences(world) == []
 
 
-def test_one_or_two_are_rebuilt_and_the_others_stay(world: World) -> None:
-    world.live(worlds.FULL_LIFE)
-    true = worlds.dump(world)
+def test_one_or_two_are_rebuilt_and_the_others_stay(full: World) -> None:
+    true = worlds.dump(full)
     for table in ("lines", "series", "journal"):
-        worlds.execute(world, f"DELETE FROM {table}")
-    assert world.billing.projections.rebuild("lines").names == ("lines",)
-    assert worlds.dump(world) == {**true, "series": [], "journal": []}
-    assert world.billing.projections.rebuild("journal", "series").names == ("series", "journal")
-    assert worlds.dump(world) == true
+        worlds.execute(full, f"DELETE FROM {table}")
+    assert full.billing.projections.rebuild("lines").names == ("lines",)
+    assert worlds.dump(full) == {**true, "series": [], "journal": []}
+    assert full.billing.projections.rebuild("journal", "series").names == ("series", "journal")
+    assert worlds.dump(full) == true
 
 
 def test_what_there_is_not_is_not_rebuilt(world: World) -> None:
@@ -307,24 +305,22 @@ def test_what_is_written_after_a_rebuild_was_cut_off_is_in_it_when_it_is_done(
     assert worlds.differences(world) == []
 
 
-def test_another_rebuild_is_not_resumed_by_mistake(world: World) -> None:
-    world.live(worlds.FULL_LIFE)
-    there = worlds.tables(world)
+def test_another_rebuild_is_not_resumed_by_mistake(full: World) -> None:
+    there = worlds.tables(full)
     with cut_off("index") as cut:
-        world.billing.projections.rebuild("lines", watch=cut)
+        full.billing.projections.rebuild("lines", watch=cut)
     with pytest.raises(Conflict, match="lines"):
-        world.billing.projections.rebuild("invoices", resume=True)
-    world.billing.projections.rebuild("invoices")
-    assert worlds.tables(world) == there
+        full.billing.projections.rebuild("invoices", resume=True)
+    full.billing.projections.rebuild("invoices")
+    assert worlds.tables(full) == there
 
 
 @pytest.mark.slow
 def test_of_two_rebuilds_the_first_is_told_that_another_took_over(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    full: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "PIECE", 5)
-    world.live(worlds.FULL_LIFE)
-    true, there = worlds.dump(world), worlds.tables(world)
+    true, there = worlds.dump(full), worlds.tables(full)
     for phase in ("load", "index", "catch up", "swap"):
         for resume in (False, True):
             done: list[str] = []
@@ -337,13 +333,13 @@ def test_of_two_rebuilds_the_first_is_told_that_another_took_over(
             ) -> None:
                 if progress.phase == phase and not done:
                     done.append(phase)
-                    rebuild.rebuild(world.store, resume=resume)
+                    rebuild.rebuild(full.store, resume=resume)
 
             with pytest.raises(Conflict, match="another rebuild"):
-                world.billing.projections.rebuild(watch=other)
+                full.billing.projections.rebuild(watch=other)
             assert done
-            assert worlds.dump(world) == true
-            assert worlds.tables(world) == there
+            assert worlds.dump(full) == true
+            assert worlds.tables(full) == there
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
@@ -378,22 +374,21 @@ def test_who_begins_anew_waits_for_an_index_and_it_for_nobody(world: World) -> N
 # --- while others write, and read -----------------------------------------------------------
 
 
-def test_what_is_written_meanwhile_is_in_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_written_meanwhile_is_in_it(full: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "PIECE", 20)
     monkeypatch.setattr(swapping, "PAGE", 7)
     monkeypatch.setattr(swapping, "FEW", 2)
-    world.live(worlds.FULL_LIFE)
     life = iter(worlds.FULL_LIFE * 3)
 
     def write(progress: Progress) -> None:
         step = next(life, None)
         if step is not None:
-            world.happen(step, "meanwhile" if progress.done % 2 else "")
+            full.happen(step, "meanwhile" if progress.done % 2 else "")
 
-    world.billing.projections.rebuild(watch=write)
-    assert worlds.differences(world) == []
-    world.live(life)
-    assert worlds.differences(world) == []
+    full.billing.projections.rebuild(watch=write)
+    assert worlds.differences(full) == []
+    full.live(life)
+    assert worlds.differences(full) == []
 
 
 def test_while_read_models_follow_a_rebuild_leaves_the_worker_nothing_to_double(
@@ -416,31 +411,29 @@ def test_while_read_models_follow_a_rebuild_leaves_the_worker_nothing_to_double(
 
 
 def test_who_reads_one_moment_never_sees_an_empty_table(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    full: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their moment began before the new tables were filled."""
     monkeypatch.setattr(swapping, "SWAPS_MAX", 1)
-    world.live(worlds.FULL_LIFE)
-    true = worlds.dump(world)
+    true = worlds.dump(full)
     (table, *_) = PROJECTIONS["invoices"].tables
-    with world.store.reading(table) as session:
+    with full.store.reading(table) as session:
         ((facts,),) = session.select("SELECT count(*) FROM facts", {})
-        if "://" in world.url:
+        if "://" in full.url:
             with pytest.raises(Conflict):  # it waits for whoever reads, and then gives up
-                world.billing.projections.rebuild()
+                full.billing.projections.rebuild()
         ((found,),) = session.select("SELECT count(*) FROM invoices", {})
     assert facts
     assert found == len(true["invoices"])
 
 
 def test_a_verification_during_a_rebuild_raises_no_false_alarm(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    full: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(swapping, "SWAPS_MAX", 1)
-    world.live(worlds.FULL_LIFE)
-    if "://" not in world.url:
+    if "://" not in full.url:
         return
-    taken = world.store
+    taken = full.store
 
     class Slow:
         workers_max = taken.workers_max
@@ -452,7 +445,7 @@ def test_a_verification_during_a_rebuild_raises_no_false_alarm(
                 session.select("SELECT 1 FROM projections", {})
                 if tables:
                     with pytest.raises(Conflict):
-                        world.billing.projections.rebuild()
+                        full.billing.projections.rebuild()
                 yield session
 
     from counterfoil.projections.verify import verify
@@ -522,27 +515,26 @@ def upgraded(*names: str, to: Callable[[Projection], Projection] = newer) -> Ite
         yield
 
 
-def test_another_version_asks_for_a_rebuild_by_its_command(world: World) -> None:
-    world.live(worlds.FULL_LIFE)
+def test_another_version_asks_for_a_rebuild_by_its_command(full: World) -> None:
     with upgraded("customers", "lines"):
         with pytest.raises(RebuildNeeded) as needed:
-            Billing.open(world.url)
+            Billing.open(full.url)
         command = "counterfoil projections rebuild lines customers"
         assert needed.value.command == command
         assert f"`{command}`" in str(needed.value)
         assert {
-            one.name for one in world.billing.projections.status() if one.state != "current"
+            one.name for one in full.billing.projections.status() if one.state != "current"
         } == {
             "lines",
             "customers",
         }
-        world.billing.projections.rebuild("lines", "customers")
-        with Billing.open(world.url):
+        full.billing.projections.rebuild("lines", "customers")
+        with Billing.open(full.url):
             pass
-        assert worlds.rows(world, "SELECT DISTINCT fresh FROM lines") == [("new",)]
-        assert worlds.differences(world) == []
+        assert worlds.rows(full, "SELECT DISTINCT fresh FROM lines") == [("new",)]
+        assert worlds.differences(full) == []
     with pytest.raises(SchemaTooNew, match="lines, customers were made by a newer"):
-        Billing.open(world.url)
+        Billing.open(full.url)
 
 
 def test_who_writes_rows_of_the_old_version_must_look_again(database: str) -> None:
@@ -564,59 +556,56 @@ def test_who_writes_rows_of_the_old_version_must_look_again(database: str) -> No
 @pytest.mark.parametrize("to", [newer, other_rows])
 @pytest.mark.parametrize("phase", ["load", "catch up"])
 def test_a_rebuild_that_was_cut_off_is_not_gone_on_with_by_another_version(
-    world: World,
+    full: World,
     phase: str,
     to: Callable[[Projection], Projection],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Some of its rows would be those of the old version."""
     monkeypatch.setattr(loading, "PIECE", 9)
-    world.live(worlds.FULL_LIFE)
     with cut_off(phase) as cut:
-        world.billing.projections.rebuild("customers", watch=cut)
+        full.billing.projections.rebuild("customers", watch=cut)
     with upgraded("customers", to=to):
         try:
-            world.billing.projections.rebuild("customers", resume=True)
+            full.billing.projections.rebuild("customers", resume=True)
         except Conflict:  # it may refuse, and say so
-            world.billing.projections.rebuild("customers")
-        assert worlds.differences(world) == []
+            full.billing.projections.rebuild("customers")
+        assert worlds.differences(full) == []
 
 
-def test_a_log_that_has_facts_and_no_read_models_asks_for_all_of_them(world: World) -> None:
-    world.live(worlds.FULL_LIFE)
-    true = worlds.dump(world)
+def test_a_log_that_has_facts_and_no_read_models_asks_for_all_of_them(full: World) -> None:
+    true = worlds.dump(full)
     for _, table in worlds.TABLES:
-        worlds.execute(world, f"DROP TABLE {table.name}")
-    worlds.execute(world, "DELETE FROM projections")
+        worlds.execute(full, f"DROP TABLE {table.name}")
+    worlds.execute(full, "DELETE FROM projections")
     with pytest.raises(RebuildNeeded) as needed:
-        Billing.open(world.url)
+        Billing.open(full.url)
     assert needed.value.names == tuple(PROJECTIONS)
-    assert {one.state for one in world.billing.projections.status()} == {"outdated"}
-    world.billing.projections.rebuild()
-    assert worlds.dump(world) == true
-    with Billing.open(world.url):
+    assert {one.state for one in full.billing.projections.status()} == {"outdated"}
+    full.billing.projections.rebuild()
+    assert worlds.dump(full) == true
+    with Billing.open(full.url):
         pass
 
 
-def test_grants_on_a_table_outlive_its_rebuild(world: World) -> None:
-    if isinstance(world.billing.log, SQLiteLog):
+def test_grants_on_a_table_outlive_its_rebuild(full: World) -> None:
+    if isinstance(full.billing.log, SQLiteLog):
         return
-    world.live(worlds.FULL_LIFE)
-    role = "reader_" + world.url[-8:]
-    worlds.execute(world, f"CREATE ROLE {role}")
+    role = "reader_" + full.url[-8:]
+    worlds.execute(full, f"CREATE ROLE {role}")
     try:
-        worlds.execute(world, f"GRANT SELECT ON invoices TO {role}")
-        worlds.execute(world, "GRANT SELECT ON invoices TO PUBLIC")
+        worlds.execute(full, f"GRANT SELECT ON invoices TO {role}")
+        worlds.execute(full, "GRANT SELECT ON invoices TO PUBLIC")
         query = "SELECT relacl::text FROM pg_class WHERE relname = 'invoices'"
-        before = worlds.rows(world, query)
-        world.billing.projections.rebuild()
-        ((acl,),) = worlds.rows(world, query)
+        before = worlds.rows(full, query)
+        full.billing.projections.rebuild()
+        ((acl,),) = worlds.rows(full, query)
         assert sorted(str(acl).strip("{}").split(",")) == sorted(
             str(before[0][0]).strip("{}").split(",")
         )
     finally:
-        worlds.execute(world, f"DROP OWNED BY {role}")
-        worlds.execute(world, f"DROP ROLE {role}")
+        worlds.execute(full, f"DROP OWNED BY {role}")
+        worlds.execute(full, f"DROP ROLE {role}")
 
 
 # --- what a deployment brings with it -------------------------------------------------------

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from projections.worlds import World
+    from support.databases import Place
 
 OF_INVOICES = {name for name, one in PROJECTIONS.items() if one.kind == "invoice"}
 OTHERS = PROJECTIONS.keys() - OF_INVOICES
 
 
 @pytest.fixture
-def behind(database: str) -> Iterator[World]:
+def behind(place: Place) -> Iterator[World]:
     """A database whose read models follow, with some life in it that they have taken in."""
-    with worlds.opened(database, "async") as world:
-        world.live(worlds.FULL_LIFE[:30])
-        world.billing.projections.run()
+    with worlds.after(_taken_in, place, "async") as world:
         yield world
+
+
+def _taken_in(world: World) -> None:
+    world.live(worlds.FULL_LIFE[:30])
+    world.billing.projections.run()
 
 
 def stopped(world: World) -> dict[str, int | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,13 +10,13 @@ from counterfoil.domain.errors import NotFound
 from counterfoil.projections import loading
 from counterfoil.projections.verify import DESCRIBED, Difference
 from projections import worlds
-from support import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from counterfoil.projections.projection import Cell, Column, Projection, Row, Table
     from projections.worlds import Dump, World
+    from support.databases import Place
 
 CELLS = [
     (projection, table, column) for projection, table in worlds.TABLES for column in table.columns
@@ -30,13 +29,11 @@ def prepared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[World, Dump]]:
     """A database in which everything has happened, and what its tables hold."""
-    with ExitStack() as stack:
-        if request.param == "sqlite":
-            url = worlds.sqlite(tmp_path_factory.mktemp("verify"))
-        else:
-            url = stack.enter_context(postgres.ready(request.getfixturevalue("postgres_url")))
-        world = stack.enter_context(worlds.opened(url))
-        world.live(worlds.FULL_LIFE)
+    if request.param == "sqlite":
+        place: Place = tmp_path_factory.mktemp("verify")
+    else:
+        place = request.getfixturevalue("postgres_url")
+    with worlds.after(worlds.full, place) as world:
         yield world, worlds.dump(world)
 
 

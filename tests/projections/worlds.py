@@ -6,13 +6,13 @@ what their tables hold can be compared cell by cell.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import psycopg
 from hypothesis import strategies as st
@@ -43,6 +43,10 @@ from examples import (
     succeed,
     told,
 )
+from support import databases
+
+if TYPE_CHECKING:
+    from support.databases import Place
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SELLER = Seller(name="Northwind")
@@ -70,11 +74,11 @@ class Ids:
     """Ids that every database gives in the same order."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
 
     def __call__(self, prefix: str, now: datetime) -> str:
-        self._count += 1
-        return f"{prefix}_{self._count:06d}"
+        self.count += 1
+        return f"{prefix}_{self.count:06d}"
 
 
 class Clock:
@@ -94,6 +98,7 @@ class World:
     billing: Billing
     url: str
     clock: Clock
+    ids: Ids
     invoices: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
 
@@ -120,11 +125,48 @@ class World:
 @contextmanager
 def opened(url: str, projections: str | None = None) -> Iterator[World]:
     """Open a database as a world."""
-    clock = Clock()
-    with Billing.open(
-        url, seller=SELLER, clock=clock, ids=Ids(), projections=projections
-    ) as billing:
-        yield World(billing, url, clock)
+    clock, ids = Clock(), Ids()
+    with Billing.open(url, seller=SELLER, clock=clock, ids=ids, projections=projections) as billing:
+        yield World(billing, url, clock, ids)
+
+
+# --- copies ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Lived:
+    """Fills a database with a life."""
+
+    life: Callable[[World], object]
+    projections: str | None
+
+    def __call__(self, url: str) -> None:
+        with opened(url, self.projections) as world:
+            self.life(world)
+            _STOOD[self] = world
+
+
+# Each life, and the world as it stood after it, in whichever database.
+_STOOD: dict[_Lived, World] = {}
+
+
+@contextmanager
+def after(
+    life: Callable[[World], object], place: Place, projections: str | None = None
+) -> Iterator[World]:
+    """Open a database of its own in which a life was lived, as if this had been the world."""
+    lived = _Lived(life, projections)
+    with databases.copied(lived, place) as url, opened(url) as world:
+        stood = _STOOD[lived]
+        world.clock.now, world.ids.count = stood.clock.now, stood.ids.count
+        world.invoices = {name: [*ids] for name, ids in stood.invoices.items()}
+        world.notes = {name: [*ids] for name, ids in stood.notes.items()}
+        yield world
+
+
+def full(world: World) -> None:
+    """All of the full life."""
+    assert world.live(FULL_LIFE) > 40
 
 
 # --- lives ----------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from psycopg import sql
 from counterfoil.billing import Billing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -94,16 +94,33 @@ def database(server: str, template: str = "template1") -> Iterator[str]:
 def ready(server: str) -> Iterator[str]:
     """The same with our schema in it, copied from a database that is made once on each server."""
     if server not in _TEMPLATES:
-        name = f"counterfoil_{uuid4().hex}"
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            Billing.init(_named(server, name))
-        _TEMPLATES[server] = name
+        _TEMPLATES[server] = template(server, lambda _: None)
     with database(server, _TEMPLATES[server]) as url:
         yield url
 
 
 _TEMPLATES: dict[str, str] = {}
+
+
+def template(server: str, fill: Callable[[str], object]) -> str:
+    """Make a database with our schema, and filled, once and for all; return its name."""
+    name = f"counterfoil_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    Billing.init(_named(server, name))
+    fill(_named(server, name))
+    _MADE.setdefault(server, []).append(name)
+    return name
+
+
+_MADE: dict[str, list[str]] = {}
+
+
+def drop_templates(server: str) -> None:
+    """Leave nothing behind on a server that outlives the tests."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        for name in _MADE.pop(server, ()):
+            _drop(connection, name)
 
 
 def _named(server: str, name: str) -> str:
