@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 _SMALL = MappingProxyType(
-    {"listen_addresses": "", "max_connections": "200", "shared_buffers": "32MB"}
+    {"listen_addresses": "", "max_connections": "200", "shared_buffers": "32MB", "jit": "off"}
 )
 # A cluster that dies with its test run has nothing to lose.
 _UNSAFE = MappingProxyType({"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"})
