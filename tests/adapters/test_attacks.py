@@ -34,6 +34,7 @@ from counterfoil.domain.errors import AppendOnly, SchemaMissing, SchemaTooNew
 from counterfoil.domain.invoice.events import MetadataSet
 from counterfoil.domain.ports import Append, Origin
 from support import databases, postgres
+from support.cli import counterfoil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -613,12 +614,6 @@ def test_init_by_several_processes_at_once_is_one_init(
 # --- the command line -----------------------------------------------------------------------
 
 _COUNTERFOIL = (sys.executable, "-m", "counterfoil.adapters.cli.main")
-
-
-def counterfoil(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*_COUNTERFOIL, *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
 
 
 def test_the_command_line_says_that_a_log_holds(victim: Victim) -> None:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.cli import counterfoil
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def counterfoil(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def program(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command line as a program; what is said before any work begins needs none."""
     return subprocess.run(
         [sys.executable, "-m", "counterfoil.adapters.cli.main", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "100"},
     )
 
 
 def test_the_demo_shows_an_invoices_life_and_where_it_is(tmp_path: Path) -> None:
-    done = counterfoil("demo", cwd=tmp_path)
+    done = program("demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "invoice.finalized" in done.stdout
     assert "INV-" in done.stdout
@@ -37,7 +38,7 @@ def test_the_demo_shows_an_invoices_life_and_where_it_is(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_second_demo_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
     for place in (1, 2):
-        done = counterfoil("demo", "--json", "--out", "made", cwd=tmp_path)
+        done = program("demo", "--json", "--out", "made", cwd=tmp_path)
         facts = [json.loads(line) for line in done.stdout.splitlines()]
         numbers = [fact["fact"]["number"] for fact in facts if "number_assigned" in fact["type"]]
         assert [number[-4:] for number in numbers] == [f"{place:04d}", f"{place:04d}"]
@@ -50,19 +51,20 @@ def test_a_second_demo_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    done = counterfoil("demo", "--out", "taken", cwd=tmp_path)
+    done = program("demo", "--out", "taken", cwd=tmp_path)
     assert done.returncode == 3
     assert done.stderr == "counterfoil: taken cannot be made: File exists\n"
 
 
 @pytest.mark.parametrize("arguments", [(), ("dance",), ("demo", "--quickly")])
-def test_wrong_usage_ends_with_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    done = counterfoil(*arguments, cwd=tmp_path)
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
+    done = counterfoil(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: counterfoil")
 
 
-def test_the_help_says_what_the_exit_status_means(tmp_path: Path) -> None:
-    done = counterfoil("--help", cwd=tmp_path)
+def test_the_help_says_what_the_exit_status_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    done = counterfoil("--help")
     assert done.returncode == 0
     assert "Exit status: 0 it holds, 1 it does not, 2 wrong usage" in done.stdout
