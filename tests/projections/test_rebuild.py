@@ -247,11 +247,12 @@ class _FaultySession:
         return lambda *arguments, **named: self._store.call(method, arguments, named)
 
 
+@pytest.mark.parametrize(
+    "names", [("series",), pytest.param(("invoices", "series"), marks=pytest.mark.slow)]
+)
 def test_cut_off_at_any_call_it_changes_nothing_and_is_gone_on_with(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # PostgreSQL takes longer for each, and the calls are the same.
-    names = ("series",) if "://" in world.url else ("invoices", "series")
     world.live(worlds.FULL_LIFE[36:56])
     monkeypatch.setattr(loading, "PIECE", 40)
     true, there = worlds.dump(world), worlds.tables(world)
