@@ -5,7 +5,7 @@ usage: python3 infra/dev.py JOB [ARGS]        (or, where there is make: make JOB
 
   demo             a first invoice, in a SQLite file and a local folder
   test [ARGS]      the tests; ARGS go to pytest, such as -k credit or a path
-  test-slow [ARGS] chaos, load and whole rebuilds
+  test-slow [ARGS] chaos, load and whole rebuilds, and three times as many examples
   check            formatting, lint, types and layers: all four, whatever fails
   bench [ARGS]     the benchmarks
   coverage [ARGS]  the tests once more, with the lines that no test reaches
@@ -69,7 +69,10 @@ PANGO = {
 COMMANDS = {
     "demo": ["counterfoil", "demo"],
     "test": ["pytest", "-n", WORKERS, "--dist", "worksteal", "-m", "not slow"],
-    "test-slow": ["pytest", "-m", "slow"],
+    "test-slow": [
+        *("env", "COUNTERFOIL_TEST_EXAMPLES=thorough"),
+        *("pytest", "-m", "slow or hypothesis"),
+    ],
     "bench": ["python", "tests/bench/run.py"],
     "coverage": ["pytest", "-n", "auto", "-m", "not slow", "--cov", "--cov-report=term-missing"],
     "run": [],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # The default run is the gate of every change, so it tries the same examples each time: a change
-# is refused for what it does, never for the luck of the draw. Luck is the work of `deep`, which
-# draws many and new ones, and prints what repeats a failure. No deadline in either: on a machine
-# that is busy with other workers, slow is not wrong.
+# is refused for what it does, never for the luck of the draw. `thorough`, of `make test-slow`,
+# goes on to three times as many of each law. Luck is the work of `deep`, which draws many and new
+# ones, and prints what repeats a failure. No deadline in any: on a machine that is busy with other
+# workers, slow is not wrong.
 _PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", _PATIENT, derandomize=True, max_examples=60)
+settings.register_profile("ci", _PATIENT, derandomize=True, max_examples=20)
+settings.register_profile("thorough", _PATIENT, derandomize=True, max_examples=60)
 settings.register_profile("deep", _PATIENT, max_examples=5_000)
 settings.load_profile(os.environ.get("COUNTERFOIL_TEST_EXAMPLES", "ci"))
 
@@ -26,6 +29,16 @@ settings.load_profile(os.environ.get("COUNTERFOIL_TEST_EXAMPLES", "ci"))
 for _name in [name for name in os.environ if name.startswith("COUNTERFOIL_")]:
     if not _name.startswith("COUNTERFOIL_TEST_"):
         del os.environ[_name]
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look again at what lasts as long as the run.
+
+    By now these are most of the objects there are: half of a second for each full collection, of
+    which a benchmark asks for one before every sample.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def everything(world: World) -> tuple[object, ...]:
 
 
 # Each example fills four databases.
-@settings(max_examples=4)
+@settings(max_examples=max(2, settings().max_examples // 15))
 @given(life=worlds.lives)
 def test_a_replay_into_the_other_kind_of_database_gives_equal_tables(
     postgres_url: str, life: Sequence[Step]

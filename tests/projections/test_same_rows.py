@@ -451,7 +451,11 @@ def everywhere(
 _LIVES = iter(range(1_000_000))
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+# Each example lives in four databases, all of which are rebuilt.
+@settings(
+    max_examples=max(3, settings().max_examples // 7),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(worlds.lives, st.integers(1, 9), st.integers(3, 40))
 def test_inline_async_and_rebuilt_rows_are_the_same_in_both_databases(
     everywhere: Mapping[str, World], life: Sequence[Step], every: int, page: int
