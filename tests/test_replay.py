@@ -444,7 +444,26 @@ with Billing.auditing(sys.argv[2]) as audit:
 """
 
 
-@pytest.mark.parametrize("phase", ["play", "load", "index", "compare"])
+# Each phase once, in one of the databases; the slow tests have it in the other as well.
+@pytest.mark.parametrize(
+    ("world", "phase"),
+    [
+        ("sqlite", "play"),
+        ("sqlite", "load"),
+        ("postgres", "index"),
+        ("postgres", "compare"),
+        *(
+            pytest.param(kind, phase, marks=pytest.mark.slow)
+            for kind, phase in (
+                ("sqlite", "index"),
+                ("sqlite", "compare"),
+                ("postgres", "play"),
+                ("postgres", "load"),
+            )
+        ),
+    ],
+    indirect=["world"],
+)
 def test_a_replay_that_is_killed_leaves_the_original_as_it_was(
     world: World, tmp_path: Path, phase: str
 ) -> None:
