@@ -177,7 +177,10 @@ def _pytest(folder: Path, spec: str) -> str:
             *("-o", f"pythonpath={Path(__file__).parent}", "--rootdir", str(folder), str(test)),
         ),
         cwd=folder,
-        env={"PYTHONPATH": ":".join(path for path in sys.path if path)},
+        env={
+            "PYTHONPATH": ":".join(path for path in sys.path if path),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
