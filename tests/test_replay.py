@@ -319,15 +319,17 @@ def test_a_fact_of_an_unknown_future_is_reported_by_its_position(world: World) -
 # --- as of ------------------------------------------------------------------------------------
 
 
-def test_a_replay_to_any_position_is_the_state_as_of_it(world: World) -> None:
+@pytest.mark.parametrize("apart", [41, pytest.param(19, marks=pytest.mark.slow)])
+def test_a_replay_to_any_position_is_the_state_as_of_it(world: World, apart: int) -> None:
     end = len(worlds.rows(world, FACTS))
-    for cut in range(0, end + 1, 19):
+    for cut in range(0, end + 1, apart):
         _hold_as_of(world, cut, cut)
 
 
-def test_a_replay_to_a_time_is_the_state_as_of_it(world: World) -> None:
+@pytest.mark.parametrize("apart", [4, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_replay_to_a_time_is_the_state_as_of_it(world: World, apart: int) -> None:
     times = [cast("int", at) for (at,) in worlds.rows(world, "SELECT recorded_at FROM facts")]
-    for at in (min(times) - 1, *sorted({*times})[::2], max(times)):
+    for at in (min(times) - 1, *sorted({*times})[::apart], max(times)):
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
         _hold_as_of(world, moment, sum(one <= at for one in times))
 
