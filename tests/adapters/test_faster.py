@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from weasyprint import HTML
 
 from counterfoil.adapters.pdf import faster, kept, writing
 from counterfoil.adapters.pdf.recording import RecordingEngine
@@ -21,9 +16,12 @@ from counterfoil.billing import Branding
 from counterfoil.domain.errors import RenderFailed
 from counterfoil.domain.ports import Sheet
 from support.invoices import drafted, issued, many, office
+from support.stock import own, stock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from support.stock import Stock
 
 # WeasyPrint leaves the colour profile of an archival print open: contracts/test_pdf_engine.py.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file.*sRGB2014:ResourceWarning")
@@ -74,26 +72,12 @@ SHEETS = {
         ("decorated", BODY, "b { text-decoration: underline wavy red; height: 10ex }"),
     )
 }
-# The host's own document: it brings its font along, for a machine may have none.
-FONT = next((files("counterfoil.projections.render") / "fonts").glob("NotoSans-Regular*"))  # type: ignore[attr-defined]
+PLAIN = SHEETS["plain"]
+# The host's own document.
 HOSTS = (
-    f"<style>@font-face {{ font-family: Own; src: url({FONT.as_uri()}) }}"
-    "@page { size: A6 } * { font-family: Own } li { margin: 1em }</style>"
+    "<style>@page { size: A6 } * { font-family: 'Noto Sans' } li { margin: 1em }</style>"
     "<h1>Report</h1><ul><li>one<li lang=de>zwei</ul><p style='width: 50%'>" + "words " * 300
 )
-STOCK = """
-import pickle, sys
-from weasyprint import HTML
-sheets, hosts = pickle.load(sys.stdin.buffer)
-own = HTML(string=hosts).write_pdf(pdf_tags=True)
-from counterfoil.adapters.pdf import faster, finishing
-from counterfoil.adapters.pdf.weasy import WeasyPrintEngine
-faster.pull = lambda configuration: None
-finishing.write_once = lambda pdf: None
-engine = WeasyPrintEngine()
-printed = {name: engine.render(sheet) for name, sheet in sheets.items()}
-pickle.dump((own, printed), sys.stdout.buffer)
-"""
 
 
 def recorded() -> Mapping[str, Sheet]:
@@ -122,16 +106,10 @@ def sheets() -> Mapping[str, Sheet]:
 
 
 @pytest.fixture(scope="module")
-def stock(sheets: Mapping[str, Sheet]) -> tuple[bytes, Mapping[str, bytes]]:
-    """The host's document and ours, by a process in which no lever was ever pulled."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", STOCK],
-        input=pickle.dumps((sheets, HOSTS)),
-        capture_output=True,
-        check=True,
-    )
-    own, printed = pickle.loads(done.stdout)  # noqa: S301
-    return own, printed
+def library() -> Iterator[Stock]:
+    """The library alone, in a process of its own."""
+    with stock() as alone:
+        yield alone
 
 
 @pytest.fixture(autouse=True)
@@ -145,36 +123,34 @@ def orders(names: list[str]) -> Sequence[list[str]]:
     return names, [name for name in names for _ in range(2)], names[::-1], names[::2] + names[1::2]
 
 
-def differing(
-    engine: WeasyPrintEngine, sheets: Mapping[str, Sheet], wanted: Mapping[str, bytes]
-) -> list[str]:
-    """Those whose print is not what is wanted, in any order."""
+def differing(engine: WeasyPrintEngine, library: Stock, sheets: Mapping[str, Sheet]) -> list[str]:
+    """Those whose print is not the library's, in any order."""
     return [
         name
         for order in orders(list(sheets))
         for name in order
-        if engine.render(sheets[name]) != wanted[name]
+        if engine.render(sheets[name]) != library.printed(sheets[name])
     ]
 
 
 @pytest.mark.slow
 def test_every_print_is_what_the_library_alone_prints_in_any_order(
-    sheets: Mapping[str, Sheet], stock: tuple[bytes, Mapping[str, bytes]]
+    sheets: Mapping[str, Sheet], library: Stock
 ) -> None:
-    assert differing(WeasyPrintEngine(), sheets, stock[1]) == []
+    assert differing(WeasyPrintEngine(), library, sheets) == []
 
 
 @pytest.mark.slow
 def test_few_styles_kept_are_forgotten_in_turn_and_change_nothing(
     sheets: Mapping[str, Sheet],
-    stock: tuple[bytes, Mapping[str, bytes]],
+    library: Stock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(kept, "STYLES_KEPT", 40)
     monkeypatch.setattr(faster, "MEASURES_KEPT", 3)
     engine = WeasyPrintEngine()
-    wanted = {name: stock[1][name] for name in [*list(sheets)[:9], *SHEETS]}
-    assert differing(engine, {name: sheets[name] for name in wanted}, wanted) == []
+    wanted = [*list(sheets)[:9], *SHEETS]
+    assert differing(engine, library, {name: sheets[name] for name in wanted}) == []
     assert len(configuration(engine).kept) <= 40
 
 
@@ -183,72 +159,66 @@ def test_styles_written_into_a_header_do_not_pile_up(monkeypatch: pytest.MonkeyP
     engine = WeasyPrintEngine()
     for width in range(30):
         html = BODY.replace('class="a"', f'style="padding: {width / 100}pt; color: #00{width:04}"')
-        engine.render(replace(SHEETS["plain"], html=html))
+        engine.render(replace(PLAIN, html=html))
     assert len(configuration(engine).kept) == 50
 
 
 def test_a_print_takes_its_styles_from_the_one_before() -> None:
     engine = WeasyPrintEngine()
-    engine.render(SHEETS["plain"])
+    engine.render(PLAIN)
     before = len(configuration(engine).kept)
-    engine.render(replace(SHEETS["plain"], html=BODY.replace("five", "six")))
+    engine.render(replace(PLAIN, html=BODY.replace("five", "six")))
     assert len(configuration(engine).kept) == before > 0
 
 
 def test_a_print_that_fails_leaves_nothing_behind(
-    stock: tuple[bytes, Mapping[str, bytes]],
+    library: Stock,
 ) -> None:
     engine = WeasyPrintEngine(limits=replace(LIMITS, pages=1))
-    long = replace(SHEETS["plain"], html=BODY.replace("One", "One " * 2_000))
+    long = replace(PLAIN, html=BODY.replace("One", "One " * 2_000))
     with pytest.raises(RenderFailed):
         engine.render(long)
     assert len(configuration(engine).kept) == 0
-    assert engine.render(SHEETS["plain"]) == stock[1]["plain"]
+    assert engine.render(PLAIN) == library.printed(PLAIN)
 
 
-@pytest.mark.parametrize("library", ["weasyprint", "pydyf", "cssselect2"])
+@pytest.mark.parametrize("changed", ["weasyprint", "pydyf", "cssselect2"])
 def test_another_version_of_a_library_prints_without_the_levers(
-    library: str, stock: tuple[bytes, Mapping[str, bytes]], monkeypatch: pytest.MonkeyPatch
+    changed: str, library: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(faster._MEASURED, library, "1.0")
+    monkeypatch.setitem(faster._MEASURED, changed, "1.0")
     engine = WeasyPrintEngine()
     assert not hasattr(configuration(engine), "kept")
-    assert [engine.render(SHEETS["plain"]) for _ in range(2)] == [stock[1]["plain"]] * 2
+    assert [engine.render(PLAIN) for _ in range(2)] == [library.printed(PLAIN)] * 2
 
 
 def test_a_name_that_is_gone_costs_its_lever_only(
-    stock: tuple[bytes, Mapping[str, bytes]], monkeypatch: pytest.MonkeyPatch
+    library: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr("weasyprint.layout.percent.resolve_radii_percentages")
     engine = WeasyPrintEngine()
-    assert [engine.render(SHEETS["plain"]) for _ in range(2)] == [stock[1]["plain"]] * 2
+    assert [engine.render(PLAIN) for _ in range(2)] == [library.printed(PLAIN)] * 2
     assert len(configuration(engine).kept) > 0
 
 
 def test_the_hosts_own_prints_are_unchanged_before_during_and_after_ours(
-    stock: tuple[bytes, Mapping[str, bytes]],
+    library: Stock,
 ) -> None:
     engine = WeasyPrintEngine()
     with ThreadPoolExecutor(1) as another:
-        theirs = another.submit(lambda: [own() for _ in range(6)])
-        ours = [engine.render(SHEETS["plain"]) for _ in range(25)]
-    assert set(ours) == {stock[1]["plain"]}
-    assert {*theirs.result(), own()} == {stock[0]}
+        theirs = another.submit(lambda: [own(HOSTS) for _ in range(6)])
+        ours = [engine.render(PLAIN) for _ in range(25)]
+    assert set(ours) == {library.printed(PLAIN)}
+    assert {*theirs.result(), own(HOSTS)} == {library.printed(HOSTS)}
 
 
-def test_two_engines_share_nothing(stock: tuple[bytes, Mapping[str, bytes]]) -> None:
+def test_two_engines_share_nothing(library: Stock) -> None:
     engines = WeasyPrintEngine(), WeasyPrintEngine()
     names = list(SHEETS)
     for name, other in zip(names, names[::-1], strict=True):
-        assert engines[0].render(SHEETS[name]) == stock[1][name]
-        assert engines[1].render(SHEETS[other]) == stock[1][other]
+        assert engines[0].render(SHEETS[name]) == library.printed(SHEETS[name])
+        assert engines[1].render(SHEETS[other]) == library.printed(SHEETS[other])
     assert configuration(engines[0]).kept is not configuration(engines[1]).kept
-
-
-def own() -> bytes:
-    """A print by the host itself."""
-    printed: bytes = HTML(string=HOSTS).write_pdf(pdf_tags=True)
-    return printed
 
 
 def configuration(engine: WeasyPrintEngine) -> Any:
