@@ -598,6 +598,14 @@ def test_large_figures_stay_within_the_margins(acme: Tenant, currency: str) -> N
     assert f"999,999,999.{decimals}".rstrip(".") in text
 
 
+def test_no_sum_is_broken_on_small_paper(acme: Tenant) -> None:
+    line = NewLine(description="All of it", quantity=1, unit_price="10374.51", tax=STANDARD)
+    pdf = acme.render_invoice_pdf(issued(acme, [line]), size="A5")
+    due = pdfs.places(pdf, "€12,345.67")
+    assert len(due) >= 3  # in the facts, as the total, and as what is due
+    assert max(place.bottom - place.top for place in due) < 6
+
+
 @pytest.mark.parametrize("name", ["株式会社サンプル", "Ada 😀"])
 def test_an_archival_print_of_signs_that_no_font_has_is_refused_or_valid(
     acme: Tenant, name: str

@@ -163,7 +163,8 @@ class Computed(Watched, ComputedStyle):
 class OfPage(Computed):
     """The style of a page or of a box in its margin."""
 
-    # For every page the layout sets these, to what was set before or whatever was set before.
+    # The layout sets these for every page: overflow to the root's, and counters, of which nothing
+    # else follows, to what they became when they were set first.
     set_anew = frozenset({"overflow", "counter_set", "counter_reset", "counter_increment"})
 
 

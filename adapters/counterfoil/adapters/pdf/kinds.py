@@ -17,16 +17,9 @@ from cssselect2 import ElementWrapper
 _USUAL = frozenset(("class", "dir", "lang", "scope"))
 # What a compiled selector may ask of an element, of the library's names and Python's.
 _LOCAL = {
-    "any",
-    "next",
-    "get",
-    "attrib",
-    "etree_element",
-    "in_html_document",
-    "parent",
-    "ancestors",
+    *("ancestors", "parent", "id", "classes", "local_name", "namespace_url", "in_html_document"),
+    *("etree_element", "attrib", "get", "any", "next"),
 }
-_LOCAL |= {"id", "classes", "local_name", "namespace_url"}
 
 
 def install() -> None:
